@@ -1,0 +1,5 @@
+//! forkmesh
+#![no_std]
+
+pub mod machine;
+pub mod table;

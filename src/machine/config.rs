@@ -1,0 +1,165 @@
+//! What the master core can be told beforehand. Every value has a default; setters are `const`, so
+//! a configuration can be a constant.
+
+use crate::table::{CHILDREN, Policy};
+
+/// How many workers, and how they are restarted and ended.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Config {
+    pub(crate) workers: u16,
+    pub(crate) mesh: bool,
+    pub(crate) policy: Policy,
+    pub(crate) backoff: Backoff,
+    pub(crate) quit_ms: u64,
+    pub(crate) terminate_ms: u64,
+}
+
+/// When a slot whose process died has to wait, and for how long.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Backoff {
+    pub(crate) burst: Option<u8>,
+    pub(crate) period_ms: u64,
+    pub(crate) first_ms: u64,
+    pub(crate) cap_ms: u64,
+    pub(crate) park_after: u8,
+    pub(crate) reset_ms: u64,
+}
+
+impl Config {
+    /// One worker; meshed; restarted whatever it died of, with the default [`Backoff`]; 30 s for a
+    /// graceful end, 3 s for a fast one.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            workers: 1,
+            mesh: true,
+            policy: Policy::RESTART,
+            backoff: Backoff::new(),
+            quit_ms: 30_000,
+            terminate_ms: 3_000,
+        }
+    }
+
+    /// How many workers: 0 to 1022.
+    ///
+    /// # Panics
+    ///
+    /// If there are more than the table has rows for.
+    #[must_use]
+    pub const fn workers(mut self, workers: usize) -> Self {
+        assert!(workers <= CHILDREN, "the table has 1022 rows for workers");
+        self.workers = workers as u16;
+        self
+    }
+
+    /// Whether workers can send to each other. Without a mesh, a worker has one socket pair, and
+    /// nothing is announced.
+    #[must_use]
+    pub const fn mesh(mut self, mesh: bool) -> Self {
+        self.mesh = mesh;
+        self
+    }
+
+    /// Which deaths of a worker are followed by a restart.
+    #[must_use]
+    pub const fn restart(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// How restarts are slowed down.
+    #[must_use]
+    pub const fn backoff(mut self, backoff: Backoff) -> Self {
+        self.backoff = backoff;
+        self
+    }
+
+    /// How long a worker may take to end gracefully; then it is terminated.
+    #[must_use]
+    pub const fn quit_ms(mut self, ms: u64) -> Self {
+        self.quit_ms = ms;
+        self
+    }
+
+    /// How long a worker may take to end when terminated; then it is killed, and again after as
+    /// long, until it is gone.
+    #[must_use]
+    pub const fn terminate_ms(mut self, ms: u64) -> Self {
+        self.terminate_ms = if ms == 0 { 1 } else { ms };
+        self
+    }
+}
+
+impl Backoff {
+    /// The most deaths in a period that can be asked for.
+    pub const MOST_BURST: u8 = 8;
+
+    /// A worker that was ready is replaced at once. Back-off, 10 ms doubling to 1 s, starts when a
+    /// slot dies more than 5 times in a second, or before it was ready; a slot is parked after 10
+    /// deaths in a row before it was ready; its counts start anew after it has lived 10 s.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            burst: Some(5),
+            period_ms: 1_000,
+            first_ms: 10,
+            cap_ms: 1_000,
+            park_after: 10,
+            reset_ms: 10_000,
+        }
+    }
+
+    /// Replaces a worker that was ready at once, however often it dies.
+    #[must_use]
+    pub const fn eager(mut self) -> Self {
+        self.burst = None;
+        self
+    }
+
+    /// How many deaths in how many milliseconds are taken without a delay: 0 to 8 deaths.
+    ///
+    /// # Panics
+    ///
+    /// If there are more than [`Backoff::MOST_BURST`] deaths.
+    #[must_use]
+    pub const fn burst(mut self, deaths: u8, period_ms: u64) -> Self {
+        assert!(deaths <= Self::MOST_BURST, "a burst is 0 to 8 deaths");
+        self.burst = Some(deaths);
+        self.period_ms = period_ms;
+        self
+    }
+
+    /// The first delay, and the longest.
+    #[must_use]
+    pub const fn delay_ms(mut self, first: u64, cap: u64) -> Self {
+        self.first_ms = first;
+        self.cap_ms = cap;
+        self
+    }
+
+    /// After how many deaths in a row, none of them ready, a slot is parked: at least 1.
+    #[must_use]
+    pub const fn park_after(mut self, deaths: u8) -> Self {
+        self.park_after = if deaths == 0 { 1 } else { deaths };
+        self
+    }
+
+    /// How long a process must live for the counts of its slot to start anew.
+    #[must_use]
+    pub const fn reset_ms(mut self, ms: u64) -> Self {
+        self.reset_ms = ms;
+        self
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::new()
+    }
+}

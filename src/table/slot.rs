@@ -1,0 +1,85 @@
+//! `Slot`: one row of the table.
+
+use crate::table::{Change, Generation, Instant, Policy, State};
+
+/// One row: its life, its state, and whose it is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Slot {
+    generation: Generation,
+    state: State,
+    /// Which worker of its epoch this is, from 0. CPU, priority and reuseport socket follow the
+    /// number to the successor; messages and ownership follow the id.
+    pub number: u16,
+    /// What is to happen when the process ends.
+    pub policy: Policy,
+    /// The reload that the slot belongs to.
+    pub epoch: u32,
+    /// When the process was spawned.
+    pub since: Instant,
+    /// When something is due here: a back-off is over, a retiring process is told more firmly.
+    pub deadline: Instant,
+}
+
+/// Whose a slot will be.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Claim {
+    /// Which worker of its epoch, from 0.
+    pub number: u16,
+    /// What is to happen when the process ends.
+    pub policy: Policy,
+    /// The reload that the slot belongs to.
+    pub epoch: u32,
+}
+
+impl Slot {
+    pub(super) const VACANT: Self = Self {
+        generation: Generation::FIRST,
+        state: State::Vacant,
+        number: 0,
+        policy: Policy::empty(),
+        epoch: 0,
+        since: Instant::ORIGIN,
+        deadline: Instant::NEVER,
+    };
+
+    /// Which life this is.
+    #[must_use]
+    pub const fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// What the slot is doing.
+    #[must_use]
+    pub const fn state(&self) -> State {
+        self.state
+    }
+
+    pub(super) fn claim(&mut self, claim: Claim) {
+        let Claim {
+            number,
+            policy,
+            epoch,
+        } = claim;
+        let state = State::Starting(None);
+        *self = Self {
+            generation: self.generation,
+            state,
+            number,
+            policy,
+            epoch,
+            ..Self::VACANT
+        };
+    }
+
+    /// Every way to lose a process, or the hope of one, ends the life of the id.
+    pub(super) fn apply(&mut self, change: Change) -> Option<State> {
+        let next = self.state.after(change)?;
+        let starting = matches!(self.state, State::Starting(_));
+        let lost = matches!(change, Change::Exited(_) | Change::SpawnFailed(_));
+        if lost || (starting && change == Change::Release) {
+            self.generation = self.generation.next();
+        }
+        self.state = next;
+        Some(next)
+    }
+}
