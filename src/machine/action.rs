@@ -49,19 +49,20 @@ pub enum Order {
     Terminate,
 }
 
-/// What a user of the master wants to know.
+/// What a user of the master wants to know. The id is that of the life it is about.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum Report {
     /// A process was made for this slot.
     Spawned(SlotId, Pid),
-    /// A process could not be made; it is tried again after this many milliseconds.
-    SpawnFailed(SlotId, u64),
+    /// A process could not be made. What follows is said as for a process that died: `Delayed`,
+    /// `Parked`, or nothing if it is tried again at once.
+    SpawnFailed(SlotId),
     /// A worker is ready.
     Ready(SlotId, Pid),
     /// A worker ended.
     Exited(SlotId, Pid, ExitStatus),
-    /// The slot of a dead worker cools off for this many milliseconds.
+    /// The slot of a dead worker cools off for this many milliseconds, from its death.
     Delayed(SlotId, u64),
     /// The slot of a dead worker was given up, until a reload.
     Parked(SlotId, Why),

@@ -2,9 +2,18 @@
 #![forbid(unsafe_code)]
 
 mod action;
+mod announce;
 mod config;
+mod digest;
+mod ending;
 mod event;
+mod governor;
+mod life;
+mod master;
+mod report;
 
 pub use action::{Action, Order, Report, Signal, Why};
+pub use announce::{Announcement, AnnouncementKind};
 pub use config::{Backoff, Config};
 pub use event::{Event, ExitStatus};
+pub use master::{Master, Phase};

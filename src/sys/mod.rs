@@ -1,0 +1,34 @@
+//! The kernel, one intent a function. No other room makes a system call.
+//!
+//! ```text
+//!   process      Alone, fork, exit, wait, signal by pidfd      clone3 or libc's fork, waitid, pidfd_*
+//!   signal       block, default, ignore, wait for              rt_sigprocmask, rt_sigaction, signalfd4
+//!   socket       pair, send, receive, with descriptors         socketpair, sendto, sendmsg, recvmsg
+//!   poll         wait for many descriptors                     epoll_*
+//!   descriptor   close many, move, limits                      close_range, fcntl, prlimit
+//!   clock        milliseconds                                  clock_gettime (no system call: vDSO)
+//! ```
+//!
+//! rustix makes every call that it offers in public. The rest goes through `syscalls`, here and
+//! nowhere else, and is the same whether or not rustix has been switched to its libc backend.
+//!
+//! # Invariants
+//!
+//! - Every descriptor that is made here is close-on-exec (test `every_descriptor_is_close_on_exec`).
+//! - Nothing here blocks but [`poll::Poll::wait`].
+//! - Every unsafe operation of this room stands in a block of its own, with its reason above it.
+#![allow(unsafe_code)]
+
+pub(crate) mod clock;
+pub(crate) mod descriptor;
+pub(crate) mod poll;
+pub(crate) mod process;
+pub(crate) mod signal;
+pub(crate) mod socket;
+
+use rustix::io::Errno;
+
+/// What `syscalls` says, in rustix's terms.
+fn errno(error: syscalls::Errno) -> Errno {
+    Errno::from_raw_os_error(error.into_raw())
+}

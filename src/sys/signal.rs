@@ -1,0 +1,147 @@
+//! Signals without handlers: blocked, then read from a descriptor like anything else.
+
+use core::mem::size_of;
+
+use rustix::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
+use rustix::io::{Errno, read};
+use rustix::process::Signal;
+use syscalls::{Sysno, syscall};
+
+use crate::sys::errno;
+
+/// A set of signals, as the kernel has it: bit n - 1 for signal n.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(transparent)]
+pub(crate) struct SignalSet(u64);
+
+/// A signal that was waited for, and who sent it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Caught {
+    pub(crate) signal: i32,
+    /// Whether a process sent it, and not the kernel for a terminal.
+    pub(crate) by_process: bool,
+}
+
+impl SignalSet {
+    pub(crate) const fn of(signals: &[Signal]) -> Self {
+        let mut bits = 0;
+        let mut rest = signals;
+        while let [signal, others @ ..] = rest {
+            bits |= 1 << (signal.as_raw() - 1);
+            rest = others;
+        }
+        Self(bits)
+    }
+
+    /// Blocks these signals too, and says which ones were blocked before.
+    pub(crate) fn block(self) -> Result<Self, Errno> {
+        self.change_mask(SIG_BLOCK)
+    }
+
+    /// Blocks these signals and no other.
+    pub(crate) fn set_mask(self) -> Result<(), Errno> {
+        self.change_mask(SIG_SETMASK).map(drop)
+    }
+
+    fn change_mask(self, how: i32) -> Result<Self, Errno> {
+        let mut old = Self(0);
+        // SAFETY: both sets are eight bytes, as the last argument says, and live through the call.
+        let done = unsafe {
+            syscall!(
+                Sysno::rt_sigprocmask,
+                how,
+                &raw const self,
+                &raw mut old,
+                size_of::<Self>()
+            )
+        };
+        done.map(|_| old).map_err(errno)
+    }
+
+    /// A descriptor that reads the blocked signals of this set.
+    pub(crate) fn descriptor(self) -> Result<OwnedFd, Errno> {
+        let flags = SFD_CLOEXEC | SFD_NONBLOCK;
+        // SAFETY: the set is eight bytes, as the third argument says, and lives through the call.
+        let made = unsafe {
+            syscall!(
+                Sysno::signalfd4,
+                NEW,
+                &raw const self,
+                size_of::<Self>(),
+                flags
+            )
+        };
+        let number = made.map_err(errno)? as RawFd;
+        // SAFETY: the kernel made this descriptor just now, for us alone.
+        Ok(unsafe { OwnedFd::from_raw_fd(number) })
+    }
+}
+
+/// The next pending signal of a descriptor that [`SignalSet::descriptor`] made; `None` if there is
+/// none.
+pub(crate) fn next(descriptor: impl AsFd) -> Option<Caught> {
+    let mut info = [0; SIGINFO_SIZE];
+    match read(descriptor, &mut info) {
+        Ok(SIGINFO_SIZE) => Some(Caught {
+            signal: field(&info, 0),
+            by_process: field(&info, SSI_CODE) <= 0,
+        }),
+        _ => None,
+    }
+}
+
+fn field(info: &[u8; SIGINFO_SIZE], offset: usize) -> i32 {
+    let bytes = info[offset..]
+        .first_chunk()
+        .expect("both fields lie inside");
+    i32::from_ne_bytes(*bytes)
+}
+
+/// Gives a signal its default meaning back, whatever was inherited.
+pub(crate) fn set_default(signal: Signal) -> Result<(), Errno> {
+    set_disposition(signal, SIG_DFL)
+}
+
+/// Has the kernel drop a signal.
+pub(crate) fn ignore(signal: Signal) -> Result<(), Errno> {
+    set_disposition(signal, SIG_IGN)
+}
+
+/// Only the two dispositions that are no function: they need no trampoline to return by.
+fn set_disposition(signal: Signal, disposition: usize) -> Result<(), Errno> {
+    #[repr(C)]
+    struct Disposition {
+        handler: usize,
+        flags: usize,
+        restorer: usize,
+        mask: u64,
+    }
+    let new = Disposition {
+        handler: disposition,
+        flags: 0,
+        restorer: 0,
+        mask: 0,
+    };
+    // SAFETY: `new` is the kernel's `struct sigaction`, with a mask of eight bytes as the last
+    // argument says; it names no function; no old disposition is asked for.
+    let done = unsafe {
+        syscall!(
+            Sysno::rt_sigaction,
+            signal.as_raw(),
+            &raw const new,
+            0,
+            size_of::<u64>()
+        )
+    };
+    done.map(drop).map_err(errno)
+}
+
+const SIG_BLOCK: i32 = 0;
+const SIG_SETMASK: i32 = 2;
+const SIG_DFL: usize = 0;
+const SIG_IGN: usize = 1;
+const NEW: i32 = -1;
+const SFD_CLOEXEC: i32 = 0o2_000_000;
+const SFD_NONBLOCK: i32 = 0o4_000;
+const SIGINFO_SIZE: usize = 128;
+const SSI_CODE: usize = 8;

@@ -1,0 +1,57 @@
+//! The bytes on a channel: 32 of them, and what they mean.
+//!
+//! ```text
+//!        0               8       12      16              24      28      32
+//!        ┌───────────────┬───────┬───────┬───────────────┬───────┬───────┐
+//!        │ command   u64 │ pid   │ gener.│ slot      i64 │ fd    │ sender│   native endian
+//!        │ number│ tag   │ i32   │ u32   │               │ i32   │ u32   │
+//!        └───────────────┴───────┴───────┴───────────────┴───────┴───────┘
+//!  nginx   command         pid     (hole)  slot            fd      (hole)
+//! ```
+//!
+//! Byte for byte this is nginx's `ngx_channel_t` on a 64-bit Linux; what is ours lies in the two
+//! holes and in the upper half of the command, which are zero in a frame from nginx, and zero means
+//! "unknown" there.
+//!
+//! | number | command | pid, generation, slot | tag | fd |
+//! |---|---|---|---|---|
+//! | 1 | OPEN | whom it is about | version | ≥ 0: comes with it · -1: none, you hold it · -2: follows |
+//! | 2 | CLOSE | whose life is over | version | |
+//! | 3, 4, 5 | QUIT, TERMINATE, REOPEN | | | |
+//! | 16 | READY | | | |
+//! | 17 | RESYNC | slot 0: of the table · slot -1: of the mesh pair | lowest version | |
+//! | 18 | FAILED | pid: errno | stage | |
+//! | 19 | DESCRIPTORS | | how many, 1 to 253 | ≥ 0 |
+//! | 32 | USER | 16 bytes of payload | the user's | ≥ 0: comes with it · -1: none |
+//!
+//! Reading has two stages: [`Frame`] is the shape, [`Command`] the meaning. Both are total: no byte
+//! from a channel can panic, and what is not understood is a typed error.
+//!
+//! # Invariants
+//!
+//! - What is written is read back as the same command (test `every_command_survives_the_wire`).
+//! - nginx's own frames are read, and ours to it are its bytes (test `golden_bytes`).
+//! - No bytes panic (fuzz target `channel_decode`, test `no_bytes_panic`).
+//!
+//! # Why not a length, a magic number, a checksum
+//!
+//! Both ends are one binary, or one binary and the one that it was forked from, and the kernel does
+//! not damage bytes. What can be wrong is a sender, and a hostile one computes checksums too.
+//!
+//! # Example
+//!
+//! ```
+//! use forkmesh::wire::{Command, Frame, Message};
+//!
+//! let said = Command::User(Message::new(7, *b"sixteen bytes ok"));
+//! let bytes = Frame::new(said, None).to_bytes();
+//! assert_eq!(Frame::read(&bytes).unwrap().command(), Ok(said));
+//! ```
+#![forbid(unsafe_code)]
+#![deny(clippy::indexing_slicing)]
+
+mod command;
+mod frame;
+
+pub use command::{Attached, Command, MOST_DESCRIPTORS, Malformed, Message, Resync, Subject};
+pub use frame::{FRAME_SIZE, Frame, Short, frames};
