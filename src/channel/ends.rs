@@ -57,6 +57,7 @@ pub struct Pair<L = Control> {
 
 /// An end in the parent.
 #[derive(Debug)]
+#[repr(transparent)]
 pub struct Parent<E: KeptByParent, L = Control> {
     fd: OwnedFd,
     kind: PhantomData<(E, L)>,
@@ -64,6 +65,7 @@ pub struct Parent<E: KeptByParent, L = Control> {
 
 /// An end in the child.
 #[derive(Debug)]
+#[repr(transparent)]
 pub struct Child<E: KeptByChild, L = Control> {
     fd: OwnedFd,
     kind: PhantomData<(E, L)>,
@@ -71,6 +73,7 @@ pub struct Child<E: KeptByChild, L = Control> {
 
 /// A copy of a sibling's mesh `End0`: what is sent here, that sibling reads. User messages only.
 #[derive(Debug)]
+#[repr(transparent)]
 pub struct Peer<E: KeptByParent> {
     fd: OwnedFd,
     kind: PhantomData<E>,
@@ -163,8 +166,9 @@ impl Parent<End0, Control> {
 }
 
 impl Parent<End0, Mesh> {
-    /// In a child that the end is not for: its end to send by.
-    pub(crate) fn into_peer(self) -> Peer<End0> {
+    /// The end as what it is to everyone but the worker: an end to send messages by.
+    #[must_use = "an end that is dropped is closed"]
+    pub fn into_peer(self) -> Peer<End0> {
         Peer::adopt(self.fd)
     }
 }

@@ -82,6 +82,33 @@ impl Parent<End0, Control> {
     ) -> Result<(), SendError<Message>> {
         send_carrier(self, message, descriptor, Some(SlotId::MASTER)).map_err(with(message))
     }
+
+    /// Sends the worker up to 128 messages in one call, all of them or none. Cost: one system
+    /// call, and 32 bytes copied a message.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`], with the messages; EMSGSIZE where there are more than 128.
+    pub fn send_all<'m>(&self, messages: &'m [Message]) -> Result<(), SendError<&'m [Message]>> {
+        send_batch(self, messages, Some(SlotId::MASTER)).map_err(with(messages))
+    }
+
+    /// Sends the worker up to 253 descriptors in one message, which arrives as
+    /// [`Command::Descriptors`]; what they are is said in the messages before it. Cost: one system
+    /// call.
+    ///
+    /// # Errors
+    ///
+    /// [`SendFault`]; EINVAL where there is none, or more than 253.
+    pub fn send_descriptors(&self, descriptors: &[BorrowedFd<'_>]) -> Result<(), SendFault> {
+        match u8::try_from(descriptors.len()) {
+            Ok(count @ 1..) => {
+                let bearer = Command::Descriptors { count };
+                send_bearer(self, bearer, descriptors, Some(SlotId::MASTER))
+            }
+            _ => Err(SendFault::Refused(Errno::INVAL)),
+        }
+    }
 }
 
 impl Child<End1, Control> {
@@ -105,6 +132,16 @@ impl Child<End1, Control> {
         descriptor: impl AsFd,
     ) -> Result<(), SendError<Message>> {
         send_carrier(self, message, descriptor, None).map_err(with(message))
+    }
+
+    /// Sends the master up to 128 messages in one call, all of them or none. Cost: one system
+    /// call, and 32 bytes copied a message.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`], with the messages; EMSGSIZE where there are more than 128.
+    pub fn send_all<'m>(&self, messages: &'m [Message]) -> Result<(), SendError<&'m [Message]>> {
+        send_batch(self, messages, None).map_err(with(messages))
     }
 }
 
@@ -147,22 +184,7 @@ impl Peer<End0> {
         messages: &'m [Message],
         sender: Option<SlotId>,
     ) -> Result<(), SendError<&'m [Message]>> {
-        let mut batch = heapless::Vec::<u8, { 128 * FRAME_SIZE }>::new();
-        for message in messages {
-            let plain = Message {
-                carries: false,
-                ..*message
-            };
-            let frame = Frame::new(Command::User(plain), sender).to_bytes();
-            if batch.extend_from_slice(&frame).is_err() {
-                let fault = SendFault::Refused(Errno::MSGSIZE);
-                return Err(SendError {
-                    value: messages,
-                    fault,
-                });
-            }
-        }
-        send_bytes(self, &batch).map_err(with(messages))
+        send_batch(self, messages, sender).map_err(with(messages))
     }
 }
 
@@ -172,6 +194,25 @@ fn with<T>(value: T) -> impl FnOnce(SendFault) -> SendError<T> {
 
 fn send_one(end: impl AsFd, command: Command, sender: Option<SlotId>) -> Result<(), SendFault> {
     send_bytes(end, &Frame::new(command, sender).to_bytes())
+}
+
+fn send_batch(
+    end: impl AsFd,
+    messages: &[Message],
+    sender: Option<SlotId>,
+) -> Result<(), SendFault> {
+    let mut batch = heapless::Vec::<u8, { 128 * FRAME_SIZE }>::new();
+    for message in messages {
+        let plain = Message {
+            carries: false,
+            ..*message
+        };
+        let frame = Frame::new(Command::User(plain), sender).to_bytes();
+        if batch.extend_from_slice(&frame).is_err() {
+            return Err(SendFault::Refused(Errno::MSGSIZE));
+        }
+    }
+    send_bytes(end, &batch)
 }
 
 fn send_carrier(

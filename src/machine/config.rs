@@ -8,6 +8,7 @@ use crate::table::{CHILDREN, Policy};
 pub struct Config {
     pub(crate) workers: u16,
     pub(crate) mesh: bool,
+    pub(crate) credentials: bool,
     pub(crate) policy: Policy,
     pub(crate) backoff: Backoff,
     pub(crate) quit_ms: u64,
@@ -33,6 +34,7 @@ impl Config {
         Self {
             workers: 1,
             mesh: true,
+            credentials: true,
             policy: Policy::RESTART,
             backoff: Backoff::new(),
             quit_ms: 30_000,
@@ -57,6 +59,15 @@ impl Config {
     #[must_use]
     pub const fn mesh(mut self, mesh: bool) -> Self {
         self.mesh = mesh;
+        self
+    }
+
+    /// Whether the kernel names the sender of each message between workers. It costs a sender up to
+    /// a sixth of a single message, and nothing in a batch; without it a worker takes the sender's
+    /// word for who it is.
+    #[must_use]
+    pub const fn credentials(mut self, credentials: bool) -> Self {
+        self.credentials = credentials;
         self
     }
 

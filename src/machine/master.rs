@@ -161,10 +161,14 @@ impl<const N: usize> Master<N> {
 
     /// Says that the mesh pair of a slot that is to be spawned was made. To be called before the
     /// fork: every process that is forked from now on inherits that pair. No pair may be made
-    /// between a fork and its `Spawned`.
+    /// between a fork and its `Spawned`. Nothing without a mesh; a slot that is not to be spawned
+    /// is ignored, and counted.
     pub fn paired(&mut self, slot: SlotId) {
-        let starting = self.table.slot(slot).map(|slot| slot.state()) == Some(State::Starting(None));
-        if self.config.mesh && starting {
+        let state = self.table.slot(slot).map(|slot| slot.state());
+        if !self.config.mesh {
+            return;
+        }
+        if state == Some(State::Starting(None)) {
             self.mesh.paired(slot.index());
         } else {
             self.ignored += 1;

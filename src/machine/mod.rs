@@ -11,9 +11,13 @@ mod governor;
 mod life;
 mod master;
 mod report;
+mod roster;
+mod worker;
 
 pub use action::{Action, Order, Report, Signal, Why};
 pub use announce::{Announcement, AnnouncementKind};
 pub use config::{Backoff, Config};
 pub use event::{Event, ExitStatus};
 pub use master::{Master, Phase};
+pub use roster::{Keep, Roster};
+pub use worker::{Effect, Life, Owing, Worker};

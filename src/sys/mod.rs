@@ -15,7 +15,7 @@
 //! # Invariants
 //!
 //! - Every descriptor that is made here is close-on-exec (test `every_descriptor_is_close_on_exec`).
-//! - Nothing here blocks but [`poll::Poll::wait`].
+//! - Nothing here blocks but [`poll::Poll::wait`], and [`process::end`] for the time that a SIGKILL takes.
 //! - Every unsafe operation of this room stands in a block of its own, with its reason above it.
 #![allow(unsafe_code)]
 

@@ -2,8 +2,8 @@
 
 use core::mem::MaybeUninit;
 
-use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 
@@ -69,6 +69,12 @@ impl Poll {
     pub(crate) fn into_fd(self) -> OwnedFd {
         self.epoll
     }
+}
+
+/// Whether a descriptor is readable now.
+pub(crate) fn is_readable(fd: impl AsFd) -> bool {
+    let mut waiting = [PollFd::new(&fd, PollFlags::IN)];
+    matches!(poll(&mut waiting, Some(&Timespec::default())), Ok(1..))
 }
 
 impl AsFd for Poll {

@@ -71,6 +71,14 @@ impl Alone {
         }
     }
 
+    /// The same proof once more, for a fork whose child works with whatever the proof lies beside.
+    pub(crate) fn lend(&mut self) -> Self {
+        Self {
+            assumed: self.assumed,
+            of_this_thread: PhantomData,
+        }
+    }
+
     pub(crate) fn check(&self) -> Result<(), NotAlone> {
         if self.assumed {
             return Ok(());
@@ -154,10 +162,6 @@ impl Process {
         self.pid
     }
 
-    pub(crate) fn signal(&self, signal: Signal) -> Result<(), Errno> {
-        pidfd_send_signal(&self.pidfd, signal)
-    }
-
     pub(crate) fn into_pidfd(self) -> OwnedFd {
         self.pidfd
     }
@@ -191,9 +195,10 @@ pub(crate) fn signal(pidfd: BorrowedFd<'_>, signal: Signal) -> Result<(), Errno>
     pidfd_send_signal(pidfd, signal)
 }
 
-/// This process.
-pub(crate) fn own_pid() -> i32 {
-    getpid().as_raw_nonzero().get()
+/// Kills a child and reaps it: for one that must not be. Waits for it, which a SIGKILL makes short.
+pub(crate) fn end(pidfd: BorrowedFd<'_>) {
+    let _ = pidfd_send_signal(pidfd, Signal::KILL);
+    let _ = waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED);
 }
 
 /// A pidfd of this process, for its children to watch.

@@ -33,6 +33,11 @@ impl SignalSet {
         Self(bits)
     }
 
+    /// These signals, and those.
+    pub(crate) const fn with(self, those: Self) -> Self {
+        Self(self.0 | those.0)
+    }
+
     /// Blocks these signals too, and says which ones were blocked before.
     pub(crate) fn block(self) -> Result<Self, Errno> {
         self.change_mask(SIG_BLOCK)

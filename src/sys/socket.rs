@@ -96,8 +96,8 @@ impl Ancillary {
     /// Sorts out what the kernel wrote to the first `length` bytes of the control buffer.
     fn read(&mut self, length: usize) {
         let mut rest = &self.control.0[..length.min(CONTROL_SIZE)];
-        while let Some((header, data, behind)) = next_message(rest) {
-            match header {
+        while let Some((kind, data, behind)) = next_message(rest) {
+            match kind {
                 (SOL_SOCKET, SCM_RIGHTS) => {
                     for number in data.as_chunks().0 {
                         // SAFETY: the kernel installed this descriptor during the call whose result
@@ -116,16 +116,19 @@ impl Ancillary {
     }
 }
 
-/// One control message: its level and type, its data, and what lies behind it.
-fn next_message(control: &[u8]) -> Option<((i32, i32), &[u8], &[u8])> {
+/// The level and the type of a control message.
+type Kind = (i32, i32);
+
+/// One control message: its kind, its data, and what lies behind it.
+fn next_message(control: &[u8]) -> Option<(Kind, &[u8], &[u8])> {
     let length = usize::from_ne_bytes(*control.first_chunk()?);
     let level = i32::from_ne_bytes(*control.get(8..)?.first_chunk()?);
-    let kind = i32::from_ne_bytes(*control.get(12..)?.first_chunk()?);
+    let of_level = i32::from_ne_bytes(*control.get(12..)?.first_chunk()?);
     let data = control.get(CMSG_HEADER..length)?;
     let behind = control
         .get(length.next_multiple_of(CMSG_ALIGN)..)
         .unwrap_or_default();
-    Some(((level, kind), data, behind))
+    Some(((level, of_level), data, behind))
 }
 
 /// Receives bytes, and what comes beside them; what an earlier read left there is closed.

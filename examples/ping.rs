@@ -1,0 +1,58 @@
+//! A master and two workers: one asks the other, by the mesh, and then asks the master to end it all.
+
+use forkmesh::machine::Config;
+use forkmesh::run::{Event, Exit, Master, Notice, Poller, Service, Worker, Workers};
+use forkmesh::wire::Message;
+
+const PING: u32 = 1;
+const PONG: u32 = 2;
+const DONE: u32 = 3;
+
+struct Ping;
+
+impl Service for Ping {
+    fn work(&mut self, worker: &mut Worker) -> Exit {
+        let Ok(mut poller) = Poller::new(worker) else {
+            return Exit::FAILURE;
+        };
+        worker.ready();
+        let mut asked = worker.number() != 0;
+        loop {
+            while let Some(event) = worker.receive() {
+                match event {
+                    Event::Message { from, message, .. } if from.known => match message.tag {
+                        PING => {
+                            println!("{}: ping from {:?}", worker.id(), from.claimed);
+                            let pong = Message::new(PONG, message.payload);
+                            from.claimed.map(|to| worker.send(to, pong));
+                        }
+                        _ => {
+                            println!("{}: pong from {:?}", worker.id(), from.claimed);
+                            let _ = worker.tell_master(Message::new(DONE, message.payload));
+                        }
+                    },
+                    Event::Quit | Event::Terminate => return Exit::SUCCESS,
+                    _ => {}
+                }
+            }
+            let sibling = worker.siblings().next();
+            if let (false, Some((sibling, _))) = (asked, sibling) {
+                asked = worker.send(sibling, Message::new(PING, *b"how are you? ...")).is_ok();
+            }
+            if poller.wait(worker, None).is_err() {
+                return Exit::FAILURE;
+            }
+        }
+    }
+
+    fn notice(&mut self, workers: &mut Workers<'_>, notice: Notice) {
+        match notice {
+            Notice::Message { message: Message { tag: DONE, .. }, .. } => workers.quit(),
+            notice => println!("master: {notice:?}"),
+        }
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    Ok(Master::new(Config::new().workers(2))?.run(&mut Ping)?)
+}

@@ -1,0 +1,16 @@
+//! The shell: it waits, forks, sends and reaps, and decides nothing.
+#![forbid(unsafe_code)]
+
+mod budget;
+mod ends;
+mod master;
+mod mesh;
+mod poller;
+mod service;
+mod spawn;
+mod worker;
+
+pub use master::{Master, StartError};
+pub use poller::{Interest, Poller, Ready};
+pub use service::{Exit, Notice, Service, Workers};
+pub use worker::{Event, From, Sources, Worker};

@@ -1,0 +1,181 @@
+//! Spawning: a slot becomes a process, with its ends in the right hands.
+//!
+//! ```text
+//!   mesh pairs of every slot that is about to be spawned      so that each child inherits them all,
+//!     │                                                       and a start needs no message a pair
+//!   control pair of this slot
+//!     │
+//!   fork ──┬── parent: End0s and pidfd kept, End1s closed, watched by epoll
+//!          └── child:  own End1s kept, siblings' mesh End0s kept as peers, everything else of the
+//!                      master's closed, in runs
+//! ```
+
+use rustix::event::epoll::EventFlags;
+use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use rustix::io::Errno;
+
+use crate::channel::{self, Child, Control, End0, End1, Mesh, Pair, Parent, Process};
+use crate::machine::{self, Event};
+use crate::run::ends::Ends;
+use crate::run::master::{Master, MeshEnd, Token};
+use crate::run::service::{Exit, Service};
+use crate::run::worker::{Parts, Worker};
+use crate::sys::descriptor::Sweep;
+use crate::sys::process;
+use crate::table::{Pid, SlotId, SlotIndex};
+
+/// What a child holds of its pairs, and what its parent does.
+type Own = (Child<End1>, Option<Child<End1, Mesh>>);
+type Theirs = (Parent<End0>, Option<Parent<End0, Mesh>>);
+
+impl Master {
+    /// Makes a process for a slot.
+    pub(super) fn spawn(&mut self, service: &mut impl Service, slot: SlotId) -> Event {
+        if self.core.config().mesh {
+            self.pair_all(slot);
+        }
+        match self.fork(service, slot) {
+            Ok((ends, process)) => self.adopt(slot, ends, process),
+            Err(_) => {
+                self.mesh.take(slot.index());
+                Event::SpawnFailed(slot)
+            }
+        }
+    }
+
+    /// Makes the mesh pairs of this slot and of all that are to be spawned after it. One that cannot
+    /// be made now is tried again when its slot's turn comes.
+    fn pair_all(&mut self, slot: SlotId) {
+        let mut least = None;
+        while let Some(slot) = self.next_without_pair(slot) {
+            let Ok(pair) = Pair::mesh(self.core.config().credentials) else {
+                return;
+            };
+            // End1s side by side, above where the End0s will lie: each child closes all but its own.
+            let number = pair.end0().as_raw_fd();
+            let burst = self.core.spawning().count() as i32;
+            let least = *least.get_or_insert(number + 2 * burst + 2);
+            let pair = if burst > 0 { pair.apart(least) } else { pair };
+            self.mesh.put(slot.index(), MeshEnd::Pair(pair));
+            self.core.paired(slot);
+        }
+    }
+
+    fn next_without_pair(&self, slot: SlotId) -> Option<SlotId> {
+        let mut all = core::iter::once(slot).chain(self.core.spawning());
+        all.find(|slot| self.mesh.at(slot.index()).is_none())
+    }
+
+    fn fork(
+        &mut self,
+        service: &mut impl Service,
+        slot: SlotId,
+    ) -> Result<(Theirs, Process), Errno> {
+        let control = Pair::<Control>::new()?;
+        let mesh = match self.mesh.take(slot.index()) {
+            Some(MeshEnd::Pair(pair)) => Some(pair),
+            _ if self.core.config().mesh => return Err(Errno::MFILE),
+            _ => None,
+        };
+        // The proof is lent to the fork, while the child works with the rest of the master.
+        let mut alone = self.alone.lend();
+        let forked = channel::fork(&mut alone, (control, mesh), |own| {
+            self.become_worker(service, slot, own).0
+        });
+        forked.map_err(|_| Errno::AGAIN)
+    }
+
+    /// In the parent: the worker is ours.
+    fn adopt(
+        &mut self,
+        slot: SlotId,
+        (control, mesh): Theirs,
+        process: Process,
+    ) -> Event {
+        let Some(pid) = Pid::new(process.pid()) else {
+            return Event::SpawnFailed(slot);
+        };
+        let pidfd = process.into_pidfd();
+        let poll = &self.waiting().poll;
+        let watched = poll
+            .add(&pidfd, Token::Process(slot).to_u64(), EventFlags::IN)
+            .and_then(|()| poll.add(&control, Token::Control(slot).to_u64(), EventFlags::IN));
+        if watched.is_err() {
+            // A worker that cannot be watched must not be: it has done nothing yet.
+            process::end(pidfd.as_fd());
+            return Event::SpawnFailed(slot);
+        }
+        self.pidfds.put(slot.index(), pidfd);
+        self.control.put(slot.index(), control);
+        if let Some(mesh) = mesh {
+            self.mesh.put(slot.index(), MeshEnd::Parent(mesh));
+        }
+        Event::Spawned(slot, pid)
+    }
+
+    /// In the child: from here on there is no master in this process, only what it left.
+    fn become_worker(&mut self, service: &mut impl Service, slot: SlotId, own: Own) -> Exit {
+        let mut core = machine::Worker::new(slot, self.core.table());
+        let mut sweep = Sweep::default();
+        let peers = inherit_peers(&mut self.mesh, &mut core, &mut sweep);
+        let master = self.give_up(&mut sweep);
+        drop(sweep);
+        let (control, mesh) = own;
+        let number = self.core.table().slot(slot).map_or(0, |slot| slot.number);
+        let parts = Parts {
+            core,
+            number,
+            control,
+            mesh,
+            peers,
+            master,
+        };
+        match Worker::new(parts, self.mask) {
+            Ok(mut worker) => service.work(&mut worker),
+            Err(_) => Exit::FAILURE,
+        }
+    }
+
+    /// Closes what only a master may have, and keeps its pidfd.
+    fn give_up(&mut self, sweep: &mut Sweep) -> Option<OwnedFd> {
+        for (index, end) in self.control.drain() {
+            end.renounce(sweep);
+            if let Some(pidfd) = self.pidfds.take(index) {
+                sweep.add(pidfd);
+            }
+        }
+        let waiting = self.waiting.take()?;
+        sweep.add(waiting.signals);
+        sweep.add(waiting.poll.into_fd());
+        Some(waiting.own)
+    }
+}
+
+/// The mesh ends of every sibling that is or will be, to send by.
+fn inherit_peers(
+    mesh: &mut Ends<MeshEnd>,
+    core: &mut machine::Worker,
+    sweep: &mut Sweep,
+) -> Ends<channel::Peer<End0>> {
+    let mut peers = Ends::new();
+    for (index, end) in mesh.drain() {
+        let peer = match end {
+            MeshEnd::Pair(pair) => pair.into_peer(sweep),
+            MeshEnd::Parent(end) => end.into_peer(),
+        };
+        keep(&mut peers, core, index, peer);
+    }
+    peers
+}
+
+fn keep(
+    peers: &mut Ends<channel::Peer<End0>>,
+    core: &mut machine::Worker,
+    index: SlotIndex,
+    peer: channel::Peer<End0>,
+) {
+    if let Some((sibling, _, _)) = core.roster().sibling(index) {
+        core.roster_mut().inherited(sibling);
+        peers.put(index, peer);
+    }
+}

@@ -1,0 +1,508 @@
+//! `Worker`: a worker's side of the channels, in its own process.
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::process::Signal;
+
+use crate::channel::{
+    Child, End0, End1, Faults, FromWorker, Inbox, Mesh, Parcel, Peer, ReceiveError, SendError,
+    SendFault,
+};
+use crate::machine::{self, Effect, Keep, Life, Owing};
+use crate::run::ends::Ends;
+use crate::run::master::now;
+use crate::sys::signal::{self, SignalSet};
+use crate::table::{Instant, Pid, SlotId, SlotIndex};
+use crate::wire::{Command, Message};
+
+/// What a worker blocks, and reads from a descriptor. Of these, HUP, INT, USR2 and WINCH have no
+/// meaning for it: a terminal sends them to the whole group, and the master acts on them.
+const SIGNALS: SignalSet = SignalSet::of(&[
+    Signal::TERM,
+    Signal::INT,
+    Signal::QUIT,
+    Signal::HUP,
+    Signal::USR1,
+    Signal::USR2,
+    Signal::WINCH,
+]);
+
+bitflags::bitflags! {
+    /// The descriptors that a worker waits for.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+    pub struct Sources: u8 {
+        /// The master's pidfd: readable when the master is dead.
+        const MASTER = 1 << 0;
+        /// Signals.
+        const SIGNALS = 1 << 1;
+        /// What the master says.
+        const CONTROL = 1 << 2;
+        /// What the siblings say. It is replaced when a sibling has broken it.
+        const MESH = 1 << 3;
+    }
+}
+
+/// A worker, as it sees itself: about 34 KiB, and not one allocation.
+///
+/// Every source is a descriptor ([`Worker::source`]) that any loop can watch, level- or
+/// edge-triggered. When one is readable: [`Worker::readable`], then [`Worker::receive`] until it
+/// says `None`. [`Poller`](super::Poller) is such a loop.
+#[derive(Debug)]
+pub struct Worker {
+    parts: Parts,
+    signals: OwnedFd,
+    heard: Inbox,
+    mail: Inbox,
+    readable: Sources,
+    /// How often the mesh pair was replaced, and how often the user was told of it.
+    moves: u32,
+    moves_told: u32,
+    orphan: bool,
+    refused: u64,
+}
+
+/// What a worker is made of.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) core: machine::Worker,
+    pub(super) number: u16,
+    pub(super) control: Child<End1>,
+    pub(super) mesh: Option<Child<End1, Mesh>>,
+    pub(super) peers: Ends<Peer<End0>>,
+    pub(super) master: Option<OwnedFd>,
+}
+
+/// Something that a worker is told.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// Finish what was begun, then return: the master said so, or is dead.
+    Quit,
+    /// Return now.
+    Terminate,
+    /// Open the log files again.
+    Reopen,
+    /// Somebody sent a message.
+    Message {
+        /// Who.
+        from: From,
+        /// What.
+        message: Message,
+        /// The descriptor that came with it.
+        descriptor: Option<OwnedFd>,
+    },
+    /// [`Sources::MESH`] is another descriptor now: a loop of one's own must watch the new one. The
+    /// old one is closed.
+    Moved,
+}
+
+/// Who sent a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct From {
+    /// The process, by the kernel's word; `None` where credentials are turned off, where the
+    /// process cannot be seen from here, and for the master.
+    pub pid: Option<Pid>,
+    /// Whom it claims to be.
+    pub claimed: Option<SlotId>,
+    /// Whether it is: the master, or a sibling of this name and process that lives. A sibling that
+    /// has just come, or just gone, may not be known.
+    pub known: bool,
+}
+
+impl Worker {
+    pub(super) fn new(parts: Parts, mask: SignalSet) -> Result<Self, Errno> {
+        let signals = SIGNALS.descriptor()?;
+        mask.with(SIGNALS).set_mask()?;
+        Ok(Self {
+            parts,
+            signals,
+            heard: Inbox::new(),
+            mail: Inbox::new(),
+            readable: Sources::all(),
+            moves: 0,
+            moves_told: 0,
+            orphan: false,
+            refused: 0,
+        })
+    }
+
+    /// Which slot it has.
+    #[must_use]
+    pub const fn id(&self) -> SlotId {
+        self.parts.core.id()
+    }
+
+    /// Which worker it is, from 0: the successor of a dead one has its number.
+    #[must_use]
+    pub const fn number(&self) -> u16 {
+        self.parts.number
+    }
+
+    /// What it is to do: serve, drain, or end.
+    #[must_use]
+    pub const fn life(&self) -> Life {
+        self.parts.core.life()
+    }
+
+    /// Whether its master is dead.
+    #[must_use]
+    pub const fn is_orphan(&self) -> bool {
+        self.orphan
+    }
+
+    /// Tells the master that this worker serves. Until then it counts as one that could not start.
+    pub fn ready(&mut self) {
+        self.parts.core.ready(now());
+        self.report();
+    }
+
+    /// Tells the master that this worker cannot serve; return [`Exit`](super::Exit) after it.
+    ///
+    /// # Errors
+    ///
+    /// [`SendFault`].
+    pub fn failed(&self, stage: u32, errno: Errno) -> Result<(), SendFault> {
+        let said = FromWorker::Failed(stage, errno.raw_os_error());
+        self.parts.control.send(said).map_err(|error| error.fault)
+    }
+
+    /// The siblings that live, lowest slot first.
+    pub fn siblings(&self) -> impl Iterator<Item = (SlotId, Pid)> + '_ {
+        self.parts.core.roster().siblings()
+    }
+
+    /// The life that has a place of the table, if a process does.
+    #[must_use]
+    pub fn sibling_at(&self, index: SlotIndex) -> Option<SlotId> {
+        let (id, pid, _) = self.parts.core.roster().sibling(index)?;
+        pid.map(|_| id)
+    }
+
+    /// The end by which a sibling is reached.
+    #[must_use]
+    pub fn peer(&self, sibling: SlotId) -> Option<&Peer<End0>> {
+        let (id, _, held) = self.parts.core.roster().sibling(sibling.index())?;
+        if id == sibling && held {
+            self.parts.peers.at(sibling.index())
+        } else {
+            None
+        }
+    }
+
+    /// Sends a sibling a message. Cost: one system call.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`], with the message; `Gone` where no sibling has this name.
+    pub fn send(&self, to: SlotId, message: Message) -> Result<(), SendError<Message>> {
+        let gone = SendError {
+            value: message,
+            fault: SendFault::Gone,
+        };
+        self.peer(to).ok_or(gone)?.send(message, Some(self.id()))
+    }
+
+    /// Sends a sibling a message with a descriptor. Cost: one system call.
+    ///
+    /// # Errors
+    ///
+    /// As [`Worker::send`].
+    pub fn send_with(
+        &self,
+        to: SlotId,
+        message: Message,
+        descriptor: impl AsFd,
+    ) -> Result<(), SendError<Message>> {
+        let gone = SendError {
+            value: message,
+            fault: SendFault::Gone,
+        };
+        self.peer(to)
+            .ok_or(gone)?
+            .send_with(message, descriptor, Some(self.id()))
+    }
+
+    /// Sends the master a message. Cost: one system call.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`], with the message.
+    pub fn tell_master(&self, message: Message) -> Result<(), SendError<Message>> {
+        let sent = self.parts.control.send(FromWorker::User(message));
+        sent.map_err(|SendError { fault, .. }| SendError {
+            value: message,
+            fault,
+        })
+    }
+
+    /// Sends the master a message with a descriptor. Cost: one system call.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`], with the message.
+    pub fn tell_master_with(
+        &self,
+        message: Message,
+        descriptor: impl AsFd,
+    ) -> Result<(), SendError<Message>> {
+        self.parts.control.send_with(message, descriptor)
+    }
+
+    /// The descriptor of one source; `None` for one that this worker has not, and for several.
+    #[must_use]
+    pub fn source(&self, source: Sources) -> Option<BorrowedFd<'_>> {
+        match source {
+            Sources::MASTER => self.parts.master.as_ref().map(AsFd::as_fd),
+            Sources::SIGNALS => Some(self.signals.as_fd()),
+            Sources::CONTROL => Some(self.parts.control.as_fd()),
+            Sources::MESH => self.parts.mesh.as_ref().map(AsFd::as_fd),
+            _ => None,
+        }
+    }
+
+    /// These sources are readable, or may be.
+    pub fn readable(&mut self, sources: Sources) {
+        self.readable |= sources;
+    }
+
+    /// What was wrong with what came from the master, and from the siblings.
+    #[must_use]
+    pub const fn faults(&self) -> (Faults, Faults) {
+        (self.heard.faults(), self.mail.faults())
+    }
+
+    /// How many frames were understood and refused, such as an order that came over the mesh.
+    #[must_use]
+    pub const fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// When [`Worker::receive`] is to be called even though nothing was readable: in so many
+    /// milliseconds; `None` for never.
+    #[must_use]
+    pub fn timeout_ms(&self) -> Option<u64> {
+        match self.parts.core.deadline() {
+            Instant::NEVER => None,
+            due => Some(due.ms_since(now())),
+        }
+    }
+
+    /// The next thing that this worker is told; `None` when nothing is left to read. What the master
+    /// says is read before what siblings say.
+    pub fn receive(&mut self) -> Option<Event> {
+        self.report();
+        loop {
+            if self.moves_told != self.moves {
+                self.moves_told = self.moves;
+                return Some(Event::Moved);
+            }
+            if let Some(parcel) = self.heard.take() {
+                match parcel.ok().and_then(|parcel| self.hear(parcel)) {
+                    Some(event) => return Some(event),
+                    None => continue,
+                }
+            }
+            if self.readable.contains(Sources::SIGNALS) {
+                match self.signal() {
+                    Some(event) => return Some(event),
+                    None => continue,
+                }
+            }
+            if self.readable.contains(Sources::CONTROL) {
+                self.read_control();
+                continue;
+            }
+            if self.readable.contains(Sources::MASTER) {
+                self.look_at_master();
+                if let Some(event) = self.orphaned() {
+                    return Some(event);
+                }
+                continue;
+            }
+            if let Some(parcel) = self.mail.take() {
+                match parcel.ok().and_then(|parcel| self.open_mail(parcel)) {
+                    Some(event) => return Some(event),
+                    None => continue,
+                }
+            }
+            if self.readable.contains(Sources::MESH) {
+                self.read_mesh();
+                continue;
+            }
+            self.report();
+            return None;
+        }
+    }
+
+    /// How often [`Sources::MESH`] has become another descriptor.
+    pub(super) const fn moves(&self) -> u32 {
+        self.moves
+    }
+
+    /// Says what the master has to know, as far as the channel takes it.
+    fn report(&mut self) {
+        let now = now();
+        while let Some(report) = self.parts.core.owed(now) {
+            let said = match report {
+                Owing::Ready => FromWorker::Ready,
+                Owing::Resync(missed) => FromWorker::Resync(missed),
+            };
+            let sent = self.parts.control.send(said).is_ok();
+            self.parts.core.told(report, sent, now);
+        }
+    }
+
+    fn read_control(&mut self) {
+        match self.parts.control.receive(&mut self.heard) {
+            Ok(filled) => self.readable.set(Sources::CONTROL, filled.more),
+            Err(ReceiveError::Gone) => {
+                // Every copy of the master's end is closed. Its pidfd says the same, for certain.
+                self.readable.remove(Sources::CONTROL);
+                self.readable.insert(Sources::MASTER);
+            }
+            Err(_) => self.readable.remove(Sources::CONTROL),
+        }
+    }
+
+    fn read_mesh(&mut self) {
+        let received = self
+            .parts
+            .mesh
+            .as_ref()
+            .map(|mesh| mesh.receive(&mut self.mail));
+        match received {
+            Some(Ok(filled)) if !filled.odd => self.readable.set(Sources::MESH, filled.more),
+            Some(Err(ReceiveError::Empty)) | None => self.readable.remove(Sources::MESH),
+            // A sibling has shut it down, or sent what is no frame: nothing on it can be told apart
+            // any more. What is whole is still read; then there will be another.
+            Some(Ok(_) | Err(_)) => {
+                self.readable.remove(Sources::MESH);
+                self.parts.mesh = None;
+                self.parts.core.mesh_broke(now());
+                self.report();
+            }
+        }
+    }
+
+    fn signal(&mut self) -> Option<Event> {
+        let Some(caught) = signal::next(&self.signals) else {
+            self.readable.remove(Sources::SIGNALS);
+            return None;
+        };
+        match Signal::from_named_raw(caught.signal).filter(|_| caught.by_process)? {
+            Signal::TERM => self.turn(Life::Ending),
+            Signal::QUIT => self.turn(Life::Draining),
+            Signal::USR1 => Some(Event::Reopen),
+            _ => None,
+        }
+    }
+
+    fn look_at_master(&mut self) {
+        self.readable.remove(Sources::MASTER);
+        let dead = match &self.parts.master {
+            Some(pidfd) => crate::sys::poll::is_readable(pidfd),
+            None => false,
+        };
+        if dead {
+            self.orphan = true;
+            self.parts.master = None; // readable for ever
+        }
+    }
+
+    /// Without a master there is nobody to replace what breaks: the worker drains.
+    fn orphaned(&mut self) -> Option<Event> {
+        if self.orphan {
+            self.turn(Life::Draining)
+        } else {
+            None
+        }
+    }
+
+    fn hear(&mut self, parcel: Parcel) -> Option<Event> {
+        match self.parts.core.heard(parcel.command, parcel.descriptors) {
+            Effect::Keep(keep) => self.keep(keep),
+            Effect::Assign => {
+                while let Some(descriptor) = self.heard.descriptor() {
+                    match self.parts.core.roster_mut().next_waiting() {
+                        Some(Keep::Sibling(id)) => {
+                            self.parts.peers.put(id.index(), Peer::adopt(descriptor));
+                        }
+                        _ => drop(descriptor),
+                    }
+                }
+            }
+            Effect::Turned(life) => return Self::told(life),
+            Effect::Reopen => return Some(Event::Reopen),
+            Effect::Message(message) => {
+                let descriptor = self.heard.descriptor();
+                let from = From {
+                    pid: None,
+                    claimed: Some(SlotId::MASTER),
+                    known: true,
+                };
+                return Some(Event::Message {
+                    from,
+                    message,
+                    descriptor,
+                });
+            }
+            Effect::Refused => self.refused += 1,
+        }
+        None
+    }
+
+    fn keep(&mut self, keep: Keep) {
+        match keep {
+            Keep::Nothing => {}
+            Keep::Drop(index) => drop(self.parts.peers.take(index)),
+            Keep::Sibling(id) => {
+                if let Some(descriptor) = self.heard.descriptor() {
+                    self.parts.peers.put(id.index(), Peer::adopt(descriptor));
+                }
+            }
+            Keep::OwnMesh => {
+                if let Some(descriptor) = self.heard.descriptor() {
+                    self.parts.mesh = Some(Child::adopt(descriptor));
+                    self.readable.insert(Sources::MESH);
+                    self.moves += 1;
+                }
+            }
+        }
+    }
+
+    fn open_mail(&mut self, parcel: Parcel) -> Option<Event> {
+        let Command::User(message) = parcel.command else {
+            self.refused += 1; // nobody gives orders over the mesh
+            return None;
+        };
+        let known = parcel
+            .claimed
+            .is_some_and(|id| self.parts.core.roster().knows(id, parcel.pid));
+        let from = From {
+            pid: parcel.pid,
+            claimed: parcel.claimed,
+            known,
+        };
+        let descriptor = self.mail.descriptor();
+        Some(Event::Message {
+            from,
+            message,
+            descriptor,
+        })
+    }
+
+    fn turn(&mut self, life: Life) -> Option<Event> {
+        match self.parts.core.turn(life) {
+            Effect::Turned(life) => Self::told(life),
+            _ => None,
+        }
+    }
+
+    fn told(life: Life) -> Option<Event> {
+        match life {
+            Life::Serving => None,
+            Life::Draining => Some(Event::Quit),
+            Life::Ending => Some(Event::Terminate),
+        }
+    }
+}
