@@ -37,7 +37,9 @@ impl Service for Ping {
             }
             let sibling = worker.siblings().next();
             if let (false, Some((sibling, _))) = (asked, sibling) {
-                asked = worker.send(sibling, Message::new(PING, *b"how are you? ...")).is_ok();
+                asked = worker
+                    .send(sibling, Message::new(PING, *b"how are you? ..."))
+                    .is_ok();
             }
             if poller.wait(worker, None).is_err() {
                 return Exit::FAILURE;
@@ -47,12 +49,15 @@ impl Service for Ping {
 
     fn notice(&mut self, workers: &mut Workers<'_>, notice: Notice) {
         match notice {
-            Notice::Message { message: Message { tag: DONE, .. }, .. } => workers.quit(),
+            Notice::Message {
+                message: Message { tag: DONE, .. },
+                ..
+            } => workers.quit(),
             notice => println!("master: {notice:?}"),
         }
     }
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> Result<(), Box<dyn core::error::Error>> {
     Ok(Master::new(Config::new().workers(2))?.run(&mut Ping)?)
 }

@@ -397,19 +397,28 @@ impl<const N: usize> Mesh<N> {
         }
     }
 
-    /// What decides how this mesh goes on: versions by rank, times by distance.
+    /// What decides how this mesh goes on: the order of changes; which of them each recipient has
+    /// yet to hear, and which pairs it holds; times by distance.
     pub(super) fn digest(&self, now: Instant, out: &mut dyn FnMut(u64)) {
-        let values = |row: &Row| [row.changed, row.paired, row.watermark, row.inherited];
-        let rank = |value: u64| {
-            let all = self.rows.iter().flat_map(values);
-            let below = all.filter(|other| *other < value).count() as u64;
-            if value == 0 { 0 } else { 1 + below }
-        };
         for (place, row) in self.rows.iter().enumerate() {
-            values(row).into_iter().for_each(|value| out(rank(value)));
+            let older = self.rows.iter().filter(|other| other.changed < row.changed);
+            out(older.count() as u64);
+            out((row.changed != 0).into());
+            out((row.paired != UNPAIRED).into());
+            for (other, slot) in self.rows.iter().enumerate() {
+                let pending = u64::from(slot.changed > row.watermark);
+                let held = u64::from(slot.paired <= row.inherited);
+                out(if other == place {
+                    0
+                } else {
+                    pending << 1 | held
+                });
+            }
             let index = SlotIndex::new(place);
             let standing = index.and_then(|index| self.stands(index));
-            out(index.is_some_and(|index| self.broken.contains(index)).into());
+            out(index
+                .is_some_and(|index| self.broken.contains(index))
+                .into());
             out(standing.map_or(0, |standing| standing as u64 + 1));
             if standing == Some(Standing::Waiting) {
                 out(row.retry_at.ms_since(now));

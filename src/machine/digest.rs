@@ -1,5 +1,9 @@
 //! `digest`: a master as numbers, equal for masters that will behave alike. For the tests that
 //! walk through every state; a running master has no use for it.
+//!
+//! ```text
+//!   phase MAX │ slot 0 MAX │ slot 1 MAX │ … │ mesh, if there is one
+//! ```
 
 use crate::machine::Master;
 use crate::machine::master::{Due, Place};
@@ -7,7 +11,7 @@ use crate::table::{After, Instant, SlotIndex, SlotSet, State};
 
 impl<const N: usize> Master<N> {
     /// Hands out numbers that say all that decides how this master goes on: times by their
-    /// distance from `now`, versions by rank, no generations and no pids.
+    /// distance from `now`, versions by what they say of each other; no generations, pids or worker numbers.
     #[doc(hidden)]
     pub fn digest(&self, now: Instant, out: &mut dyn FnMut(u64)) {
         // Taken apart without `..`: a new field has to say here what it means.
@@ -21,6 +25,7 @@ impl<const N: usize> Master<N> {
             ignored: _,
         } = self;
         out(*phase as u64);
+        out(u64::MAX);
         for (place, index) in places.iter().zip((0..N).filter_map(SlotIndex::new)) {
             let Some(slot) = table.id_at(index).and_then(|id| table.slot(id)) else {
                 continue;
@@ -45,9 +50,6 @@ impl<const N: usize> Master<N> {
                 State::Reclaiming(After::Park) => 10,
                 State::Reclaiming(After::Vacate) => 11,
             });
-            if slot.state() != State::Vacant {
-                out(slot.number.into());
-            }
             if slot.state().pid().is_some() {
                 out(now.ms_since(slot.since).min(config.backoff.reset_ms));
             }
@@ -58,9 +60,10 @@ impl<const N: usize> Master<N> {
                 out(slot.deadline.ms_since(now));
             }
             out(news.bits().into());
+            out(due.digest(index));
             history.digest(now, &config.backoff, out);
+            out(u64::MAX);
         }
-        due.digest(out);
         if config.mesh {
             mesh.digest(now, out);
         }
@@ -68,7 +71,8 @@ impl<const N: usize> Master<N> {
 }
 
 impl Due {
-    fn digest(&self, out: &mut dyn FnMut(u64)) {
+    /// In which of the sets a slot is.
+    fn digest(&self, index: SlotIndex) -> u64 {
         let Self {
             reclaim,
             kill,
@@ -89,9 +93,7 @@ impl Due {
             spawn,
             timed,
         ];
-        for set in sets {
-            set.iter().for_each(|index| out(index.as_usize() as u64));
-            out(u64::MAX);
-        }
+        sets.iter()
+            .fold(0, |bits, set| bits << 1 | u64::from(set.contains(index)))
     }
 }

@@ -75,7 +75,11 @@ impl<const N: usize> Master<N> {
             if newly || self.places[id.index().as_usize()].stage == Stage::Asked {
                 self.due.order_quit.remove(id.index());
                 self.due.signal_terminate.insert(id.index());
-                self.enter(id, Stage::Terminated, now.after_ms(self.config.terminate_ms));
+                self.enter(
+                    id,
+                    Stage::Terminated,
+                    now.after_ms(self.config.terminate_ms),
+                );
             }
         } else if newly {
             self.due.order_quit.insert(id.index());

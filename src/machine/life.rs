@@ -112,13 +112,7 @@ impl<const N: usize> Master<N> {
     }
 
     /// Ends this life of the slot; its deadline is when the next may begin.
-    fn lose(
-        &mut self,
-        now: Instant,
-        id: SlotId,
-        change: fn(After) -> Change,
-        fate: Fate,
-    ) -> Taken {
+    fn lose(&mut self, now: Instant, id: SlotId, change: fn(After) -> Change, fate: Fate) -> Taken {
         let (after, news) = match fate {
             Fate::Again(0) => (After::Cool, News::empty()),
             Fate::Again(_) => (After::Cool, News::DELAYED),

@@ -261,9 +261,9 @@ impl<const N: usize> Master<N> {
     }
 
     fn poll_signal(&mut self) -> Option<Action> {
-        let (index, signal) = match self.due.kill.pop_first() {
-            Some(index) => (index, Signal::Kill),
-            None => (self.due.signal_terminate.pop_first()?, Signal::Terminate),
+        let (index, signal) = match self.due.signal_terminate.pop_first() {
+            Some(index) => (index, Signal::Terminate),
+            None => (self.due.kill.pop_first()?, Signal::Kill),
         };
         let (id, pid) = self.process(index)?;
         Some(Action::Signal(id, pid, signal))

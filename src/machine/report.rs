@@ -28,7 +28,10 @@ impl<const N: usize> Master<N> {
             return;
         }
         let due = &mut self.places[index.as_usize()].news;
-        debug_assert!(!due.intersects(news), "{news:?} of slot {index:?} is due already");
+        debug_assert!(
+            !due.intersects(news),
+            "{news:?} of slot {index:?} is due already"
+        );
         due.insert(news);
         self.due.report.insert(index);
     }

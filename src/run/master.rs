@@ -7,19 +7,16 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::Signal;
 
-use crate::channel::{
-    Alone, End0, Faults, FromMaster, Inbox, Mesh, NotAlone, Pair, Parent, ReceiveError,
-};
-use crate::machine::{self, Action, Config, Event, ExitStatus, Order};
+use crate::channel::{Alone, End0, Faults, Inbox, Mesh, NotAlone, Pair, Parent};
+use crate::machine::{self, Config, Event};
 use crate::run::budget::Budget;
 use crate::run::ends::Ends;
-use crate::run::service::{Asked, Notice, Service, Workers};
+use crate::run::service::{Asked, Service, Workers};
+use crate::run::token::Token;
 use crate::sys::poll::{BATCH, Events, Poll};
-use crate::sys::process::Ended;
 use crate::sys::signal::SignalSet;
 use crate::sys::{clock, descriptor, process, signal};
-use crate::table::{Instant, SlotId, Table};
-use crate::wire::{Command, Resync};
+use crate::table::{Instant, Table};
 
 /// What a master blocks, and reads from a descriptor.
 const SIGNALS: SignalSet = SignalSet::of(&[
@@ -50,10 +47,10 @@ pub struct Master {
     pub(super) pidfds: Ends<OwnedFd>,
     pub(super) budget: Budget,
     pub(super) mask: SignalSet,
-    inbox: Inbox,
-    refused: u64,
-    asked: Asked,
-    ended: bool,
+    pub(super) inbox: Inbox,
+    pub(super) refused: u64,
+    pub(super) asked: Asked,
+    pub(super) ended: bool,
 }
 
 /// What a master waits by.
@@ -98,14 +95,6 @@ pub enum StartError {
     },
     /// The kernel refused a signalfd, an epoll instance or a pidfd.
     Refused(Errno),
-}
-
-/// What an epoll event is about: the kind in the upper half, the slot in the lower.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Token {
-    Signals,
-    Process(SlotId),
-    Control(SlotId),
 }
 
 impl Master {
@@ -250,12 +239,12 @@ impl Master {
     }
 
     /// Says to the core what happened, and does what follows.
-    fn happened(&mut self, service: &mut impl Service, event: Event) {
+    pub(super) fn happened(&mut self, service: &mut impl Service, event: Event) {
         self.core.handle(now(), event);
         self.perform(service);
     }
 
-    fn perform(&mut self, service: &mut impl Service) {
+    pub(super) fn perform(&mut self, service: &mut impl Service) {
         while let Some(action) = self.core.poll() {
             if let Some(event) = self.act(service, action) {
                 self.core.handle(now(), event);
@@ -265,210 +254,11 @@ impl Master {
     }
 
     /// What was asked for from inside of a notice.
-    fn heed(&mut self) {
+    pub(super) fn heed(&mut self) {
         match core::mem::replace(&mut self.asked, Asked::Nothing) {
             Asked::Nothing => {}
             Asked::Quit => self.core.handle(now(), Event::Quit),
             Asked::Terminate => self.core.handle(now(), Event::Terminate),
-        }
-    }
-
-    fn act(&mut self, service: &mut impl Service, action: Action) -> Option<Event> {
-        match action {
-            Action::Reclaim(dead) => Some(self.reclaim(dead)),
-            Action::Signal(worker, _, machine::Signal::Terminate) => {
-                self.signal(worker, Signal::TERM)
-            }
-            Action::Signal(worker, _, machine::Signal::Kill) => self.signal(worker, Signal::KILL),
-            Action::Order(worker, _, order) => self.order(worker, order),
-            Action::Spawn(slot) => Some(self.spawn(service, slot)),
-            Action::ReplaceMesh(worker) => Some(self.replace_mesh(worker)),
-            Action::Announce(worker) => Some(self.announce(worker)),
-            Action::Report(report) => {
-                self.notify(service, Notice::Report(report));
-                None
-            }
-            Action::Exit => {
-                self.ended = true;
-                None
-            }
-        }
-    }
-
-    fn notify(&mut self, service: &mut impl Service, notice: Notice) {
-        service.notice(&mut self.workers(), notice);
-    }
-
-    /// Takes back what a dead worker had.
-    fn reclaim(&mut self, dead: SlotId) -> Event {
-        let index = dead.index();
-        let poll = &self.waiting().poll;
-        // A child that was forked a moment ago may still hold copies of both: closing ours alone
-        // would leave them in the epoll set.
-        if let Some(end) = self.control.at(index) {
-            let _ = poll.remove(end);
-        }
-        if let Some(pidfd) = self.pidfds.at(index) {
-            let _ = poll.remove(pidfd);
-        }
-        self.control.take(index);
-        self.mesh.take(index);
-        self.pidfds.take(index);
-        self.budget.arrived(index);
-        Event::Reclaimed(dead)
-    }
-
-    /// A process that is gone already is reaped soon; there is nothing else to do about it.
-    fn signal(&self, worker: SlotId, signal: Signal) -> Option<Event> {
-        let _ = process::signal(self.pidfds.at(worker.index())?.as_fd(), signal);
-        None
-    }
-
-    fn order(&self, worker: SlotId, order: Order) -> Option<Event> {
-        let (said, signal) = match order {
-            Order::Quit => (FromMaster::Quit, Signal::QUIT),
-            Order::Terminate => (FromMaster::Terminate, Signal::TERM),
-        };
-        match self.control.at(worker.index())?.send(said) {
-            Ok(()) => None,
-            Err(_) => self.signal(worker, signal),
-        }
-    }
-
-    fn dispatch(&mut self, service: &mut impl Service, token: u64, flags: EventFlags) {
-        match Token::from_u64(token) {
-            Some(Token::Signals) => self.signals(service),
-            Some(Token::Process(slot)) => self.reap(service, slot),
-            Some(Token::Control(slot)) => {
-                if flags.contains(EventFlags::OUT) && self.is_there(slot) {
-                    self.watch_control(slot, EventFlags::IN);
-                    self.happened(service, Event::Writable(slot));
-                }
-                if flags.contains(EventFlags::IN) {
-                    self.listen(service, slot);
-                }
-                // A worker that closed its end is not worth a turn each time round.
-                if flags.contains(EventFlags::HUP)
-                    && self.is_there(slot)
-                    && let Some(end) = self.control.at(slot.index())
-                {
-                    let _ = self.waiting().poll.remove(end);
-                }
-            }
-            None => {}
-        }
-    }
-
-    fn signals(&mut self, service: &mut impl Service) {
-        while let Some(caught) = signal::next(&self.waiting().signals) {
-            match Signal::from_named_raw(caught.signal) {
-                Some(Signal::TERM | Signal::INT) => self.happened(service, Event::Terminate),
-                Some(Signal::QUIT) => self.happened(service, Event::Quit),
-                Some(Signal::CHILD) => {} // its pidfd says which one
-                _ => {
-                    self.notify(
-                        service,
-                        Notice::Ignored {
-                            signal: caught.signal,
-                        },
-                    );
-                    self.heed();
-                    self.perform(service);
-                }
-            }
-        }
-    }
-
-    /// Whether this life of the slot has a process.
-    fn is_there(&self, slot: SlotId) -> bool {
-        self.table()
-            .slot(slot)
-            .is_some_and(|slot| slot.state().pid().is_some())
-    }
-
-    fn reap(&mut self, service: &mut impl Service, slot: SlotId) {
-        if !self.is_there(slot) {
-            return;
-        }
-        let Some(pidfd) = self.pidfds.at(slot.index()) else {
-            return;
-        };
-        let status = match process::reap(pidfd.as_fd()) {
-            Ok(None) => return,
-            Ok(Some(Ended::Code(code))) => ExitStatus::Code(code),
-            Ok(Some(Ended::Killed { signal, core })) => ExitStatus::Killed { signal, core },
-            // Somebody else reaped it: that it is gone is all that can be known.
-            Err(_) => ExitStatus::Code(u8::MAX),
-        };
-        self.listen(service, slot); // what it said before it died
-        self.happened(service, Event::Exited(slot, status));
-    }
-
-    /// Reads all that a worker has said.
-    fn listen(&mut self, service: &mut impl Service, slot: SlotId) {
-        while self.is_there(slot) {
-            let Some(end) = self.control.at(slot.index()) else {
-                return;
-            };
-            let filled = match end.receive(&mut self.inbox) {
-                Ok(filled) => filled,
-                Err(ReceiveError::Empty | ReceiveError::Gone | ReceiveError::Refused(_)) => return,
-            };
-            while let Some(parcel) = self.inbox.take() {
-                let Ok(parcel) = parcel else {
-                    continue; // the inbox counts it
-                };
-                if parcel.claimed.is_some_and(|claimed| claimed != slot) {
-                    self.refused += 1;
-                    continue;
-                }
-                self.heard(service, slot, parcel.command);
-            }
-            if !filled.more {
-                return;
-            }
-        }
-    }
-
-    fn heard(&mut self, service: &mut impl Service, slot: SlotId, command: Command) {
-        match command {
-            Command::Ready => self.happened(service, Event::Ready(slot)),
-            Command::Resync(Resync::Table(low)) => {
-                let version = self.core.version_from_low(low);
-                self.happened(service, Event::Missed(slot, version));
-            }
-            Command::Resync(Resync::Mesh) => self.happened(service, Event::MeshBroken(slot)),
-            Command::Failed { stage, errno } => {
-                self.notify(
-                    service,
-                    Notice::Failed {
-                        worker: slot,
-                        stage,
-                        errno,
-                    },
-                );
-            }
-            Command::User(message) => {
-                let descriptor = self.inbox.descriptor();
-                self.notify(
-                    service,
-                    Notice::Message {
-                        from: slot,
-                        message,
-                        descriptor,
-                    },
-                );
-            }
-            _ => self.refused += 1,
-        }
-        self.heed();
-        self.perform(service);
-    }
-
-    pub(super) fn watch_control(&self, slot: SlotId, flags: EventFlags) {
-        if let Some(end) = self.control.at(slot.index()) {
-            let token = Token::Control(slot).to_u64();
-            let _ = self.waiting().poll.modify(end, token, flags);
         }
     }
 }
@@ -494,29 +284,6 @@ impl Waiting {
 
 pub(super) fn now() -> Instant {
     Instant::from_ms(clock::now_ms())
-}
-
-impl Token {
-    const SIGNALS: u64 = 0;
-    const PROCESS: u64 = 1;
-    const CONTROL: u64 = 2;
-
-    pub(super) fn to_u64(self) -> u64 {
-        match self {
-            Self::Signals => Self::SIGNALS << 32,
-            Self::Process(slot) => Self::PROCESS << 32 | u64::from(slot.as_u32()),
-            Self::Control(slot) => Self::CONTROL << 32 | u64::from(slot.as_u32()),
-        }
-    }
-
-    fn from_u64(token: u64) -> Option<Self> {
-        match token >> 32 {
-            Self::SIGNALS => Some(Self::Signals),
-            Self::PROCESS => SlotId::from_u32(token as u32).map(Self::Process),
-            Self::CONTROL => SlotId::from_u32(token as u32).map(Self::Control),
-            _ => None,
-        }
-    }
 }
 
 impl AsFd for Master {

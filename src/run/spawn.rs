@@ -17,8 +17,9 @@ use rustix::io::Errno;
 use crate::channel::{self, Child, Control, End0, End1, Mesh, Pair, Parent, Process};
 use crate::machine::{self, Event};
 use crate::run::ends::Ends;
-use crate::run::master::{Master, MeshEnd, Token};
+use crate::run::master::{Master, MeshEnd};
 use crate::run::service::{Exit, Service};
+use crate::run::token::Token;
 use crate::run::worker::{Parts, Worker};
 use crate::sys::descriptor::Sweep;
 use crate::sys::process;
@@ -86,12 +87,7 @@ impl Master {
     }
 
     /// In the parent: the worker is ours.
-    fn adopt(
-        &mut self,
-        slot: SlotId,
-        (control, mesh): Theirs,
-        process: Process,
-    ) -> Event {
+    fn adopt(&mut self, slot: SlotId, (control, mesh): Theirs, process: Process) -> Event {
         let Some(pid) = Pid::new(process.pid()) else {
             return Event::SpawnFailed(slot);
         };

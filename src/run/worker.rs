@@ -5,15 +5,14 @@ use rustix::io::Errno;
 use rustix::process::Signal;
 
 use crate::channel::{
-    Child, End0, End1, Faults, FromWorker, Inbox, Mesh, Parcel, Peer, ReceiveError, SendError,
-    SendFault,
+    Child, End0, End1, Faults, FromWorker, Inbox, Mesh, Peer, SendError, SendFault,
 };
-use crate::machine::{self, Effect, Keep, Life, Owing};
+use crate::machine::{self, Life};
 use crate::run::ends::Ends;
 use crate::run::master::now;
-use crate::sys::signal::{self, SignalSet};
+use crate::sys::signal::SignalSet;
 use crate::table::{Instant, Pid, SlotId, SlotIndex};
-use crate::wire::{Command, Message};
+use crate::wire::Message;
 
 /// What a worker blocks, and reads from a descriptor. Of these, HUP, INT, USR2 and WINCH have no
 /// meaning for it: a terminal sends them to the whole group, and the master acts on them.
@@ -49,16 +48,16 @@ bitflags::bitflags! {
 /// says `None`. [`Poller`](super::Poller) is such a loop.
 #[derive(Debug)]
 pub struct Worker {
-    parts: Parts,
-    signals: OwnedFd,
-    heard: Inbox,
-    mail: Inbox,
-    readable: Sources,
+    pub(super) parts: Parts,
+    pub(super) signals: OwnedFd,
+    pub(super) heard: Inbox,
+    pub(super) mail: Inbox,
+    pub(super) readable: Sources,
     /// How often the mesh pair was replaced, and how often the user was told of it.
-    moves: u32,
-    moves_told: u32,
-    orphan: bool,
-    refused: u64,
+    pub(super) moves: u32,
+    pub(super) moves_told: u32,
+    pub(super) orphan: bool,
+    pub(super) refused: u64,
 }
 
 /// What a worker is made of.
@@ -284,225 +283,6 @@ impl Worker {
         match self.parts.core.deadline() {
             Instant::NEVER => None,
             due => Some(due.ms_since(now())),
-        }
-    }
-
-    /// The next thing that this worker is told; `None` when nothing is left to read. What the master
-    /// says is read before what siblings say.
-    pub fn receive(&mut self) -> Option<Event> {
-        self.report();
-        loop {
-            if self.moves_told != self.moves {
-                self.moves_told = self.moves;
-                return Some(Event::Moved);
-            }
-            if let Some(parcel) = self.heard.take() {
-                match parcel.ok().and_then(|parcel| self.hear(parcel)) {
-                    Some(event) => return Some(event),
-                    None => continue,
-                }
-            }
-            if self.readable.contains(Sources::SIGNALS) {
-                match self.signal() {
-                    Some(event) => return Some(event),
-                    None => continue,
-                }
-            }
-            if self.readable.contains(Sources::CONTROL) {
-                self.read_control();
-                continue;
-            }
-            if self.readable.contains(Sources::MASTER) {
-                self.look_at_master();
-                if let Some(event) = self.orphaned() {
-                    return Some(event);
-                }
-                continue;
-            }
-            if let Some(parcel) = self.mail.take() {
-                match parcel.ok().and_then(|parcel| self.open_mail(parcel)) {
-                    Some(event) => return Some(event),
-                    None => continue,
-                }
-            }
-            if self.readable.contains(Sources::MESH) {
-                self.read_mesh();
-                continue;
-            }
-            self.report();
-            return None;
-        }
-    }
-
-    /// How often [`Sources::MESH`] has become another descriptor.
-    pub(super) const fn moves(&self) -> u32 {
-        self.moves
-    }
-
-    /// Says what the master has to know, as far as the channel takes it.
-    fn report(&mut self) {
-        let now = now();
-        while let Some(report) = self.parts.core.owed(now) {
-            let said = match report {
-                Owing::Ready => FromWorker::Ready,
-                Owing::Resync(missed) => FromWorker::Resync(missed),
-            };
-            let sent = self.parts.control.send(said).is_ok();
-            self.parts.core.told(report, sent, now);
-        }
-    }
-
-    fn read_control(&mut self) {
-        match self.parts.control.receive(&mut self.heard) {
-            Ok(filled) => self.readable.set(Sources::CONTROL, filled.more),
-            Err(ReceiveError::Gone) => {
-                // Every copy of the master's end is closed. Its pidfd says the same, for certain.
-                self.readable.remove(Sources::CONTROL);
-                self.readable.insert(Sources::MASTER);
-            }
-            Err(_) => self.readable.remove(Sources::CONTROL),
-        }
-    }
-
-    fn read_mesh(&mut self) {
-        let received = self
-            .parts
-            .mesh
-            .as_ref()
-            .map(|mesh| mesh.receive(&mut self.mail));
-        match received {
-            Some(Ok(filled)) if !filled.odd => self.readable.set(Sources::MESH, filled.more),
-            Some(Err(ReceiveError::Empty)) | None => self.readable.remove(Sources::MESH),
-            // A sibling has shut it down, or sent what is no frame: nothing on it can be told apart
-            // any more. What is whole is still read; then there will be another.
-            Some(Ok(_) | Err(_)) => {
-                self.readable.remove(Sources::MESH);
-                self.parts.mesh = None;
-                self.parts.core.mesh_broke(now());
-                self.report();
-            }
-        }
-    }
-
-    fn signal(&mut self) -> Option<Event> {
-        let Some(caught) = signal::next(&self.signals) else {
-            self.readable.remove(Sources::SIGNALS);
-            return None;
-        };
-        match Signal::from_named_raw(caught.signal).filter(|_| caught.by_process)? {
-            Signal::TERM => self.turn(Life::Ending),
-            Signal::QUIT => self.turn(Life::Draining),
-            Signal::USR1 => Some(Event::Reopen),
-            _ => None,
-        }
-    }
-
-    fn look_at_master(&mut self) {
-        self.readable.remove(Sources::MASTER);
-        let dead = match &self.parts.master {
-            Some(pidfd) => crate::sys::poll::is_readable(pidfd),
-            None => false,
-        };
-        if dead {
-            self.orphan = true;
-            self.parts.master = None; // readable for ever
-        }
-    }
-
-    /// Without a master there is nobody to replace what breaks: the worker drains.
-    fn orphaned(&mut self) -> Option<Event> {
-        if self.orphan {
-            self.turn(Life::Draining)
-        } else {
-            None
-        }
-    }
-
-    fn hear(&mut self, parcel: Parcel) -> Option<Event> {
-        match self.parts.core.heard(parcel.command, parcel.descriptors) {
-            Effect::Keep(keep) => self.keep(keep),
-            Effect::Assign => {
-                while let Some(descriptor) = self.heard.descriptor() {
-                    match self.parts.core.roster_mut().next_waiting() {
-                        Some(Keep::Sibling(id)) => {
-                            self.parts.peers.put(id.index(), Peer::adopt(descriptor));
-                        }
-                        _ => drop(descriptor),
-                    }
-                }
-            }
-            Effect::Turned(life) => return Self::told(life),
-            Effect::Reopen => return Some(Event::Reopen),
-            Effect::Message(message) => {
-                let descriptor = self.heard.descriptor();
-                let from = From {
-                    pid: None,
-                    claimed: Some(SlotId::MASTER),
-                    known: true,
-                };
-                return Some(Event::Message {
-                    from,
-                    message,
-                    descriptor,
-                });
-            }
-            Effect::Refused => self.refused += 1,
-        }
-        None
-    }
-
-    fn keep(&mut self, keep: Keep) {
-        match keep {
-            Keep::Nothing => {}
-            Keep::Drop(index) => drop(self.parts.peers.take(index)),
-            Keep::Sibling(id) => {
-                if let Some(descriptor) = self.heard.descriptor() {
-                    self.parts.peers.put(id.index(), Peer::adopt(descriptor));
-                }
-            }
-            Keep::OwnMesh => {
-                if let Some(descriptor) = self.heard.descriptor() {
-                    self.parts.mesh = Some(Child::adopt(descriptor));
-                    self.readable.insert(Sources::MESH);
-                    self.moves += 1;
-                }
-            }
-        }
-    }
-
-    fn open_mail(&mut self, parcel: Parcel) -> Option<Event> {
-        let Command::User(message) = parcel.command else {
-            self.refused += 1; // nobody gives orders over the mesh
-            return None;
-        };
-        let known = parcel
-            .claimed
-            .is_some_and(|id| self.parts.core.roster().knows(id, parcel.pid));
-        let from = From {
-            pid: parcel.pid,
-            claimed: parcel.claimed,
-            known,
-        };
-        let descriptor = self.mail.descriptor();
-        Some(Event::Message {
-            from,
-            message,
-            descriptor,
-        })
-    }
-
-    fn turn(&mut self, life: Life) -> Option<Event> {
-        match self.parts.core.turn(life) {
-            Effect::Turned(life) => Self::told(life),
-            _ => None,
-        }
-    }
-
-    fn told(life: Life) -> Option<Event> {
-        match life {
-            Life::Serving => None,
-            Life::Draining => Some(Event::Quit),
-            Life::Ending => Some(Event::Terminate),
         }
     }
 }

@@ -12,7 +12,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::stat;
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, getpid, pidfd_open, pidfd_send_signal, waitid,
+    PidfdFlags, Signal, WaitId, WaitIdOptions, getpid, pidfd_open, pidfd_send_signal, waitid,
 };
 use syscalls::{Sysno, raw_syscall};
 
@@ -209,8 +209,8 @@ pub(crate) fn own_pidfd() -> Result<OwnedFd, Errno> {
 /// fork by libc: its handlers run, and what it caches of the process is right in the child.
 #[cfg(feature = "std")]
 mod imp {
-    use super::{Errno, Forked, Leash, Pid, PidfdFlags, Process, Signal, pidfd_open};
-    use rustix::process::{WaitOptions, kill_process, waitpid};
+    use super::{Errno, Forked, Leash, PidfdFlags, Process, Signal, pidfd_open};
+    use rustix::process::{Pid, WaitOptions, kill_process, waitpid};
 
     pub(super) fn fork() -> Result<Forked, Errno> {
         // SAFETY: the process has one thread (the caller has checked its `Alone`), so the child may

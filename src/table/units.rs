@@ -33,7 +33,8 @@ impl fmt::Display for Pid {
 }
 
 /// A point in time: milliseconds since an origin that the caller chose once (the shell uses
-/// CLOCK_MONOTONIC). The pure rooms never read a clock: time comes in with each event.
+/// CLOCK_MONOTONIC, rounded down, so that a deadline can come up to a millisecond early). The pure
+/// rooms never read a clock: time comes in with each event.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 #[repr(transparent)]
 pub struct Instant(u64);

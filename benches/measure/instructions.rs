@@ -1,0 +1,139 @@
+//! What the clock cannot settle: the instructions that a frame costs in user space, counted one by
+//! one by callgrind, the same in every run.
+//!
+//! Only what runs inside of [`counted_region`] counts. Both ends are in one process, because
+//! valgrind does not know every call that a fork here makes.
+
+use core::mem::transmute;
+use std::os::fd::OwnedFd;
+use std::process::Command;
+
+use forkmesh::channel::{Child, End0, End1, Inbox, Parent};
+
+use crate::measure::forkmesh::{Master, Worker};
+use crate::measure::plain::{self, End};
+use crate::measure::rounds::bar;
+use crate::measure::{FRAME, Receives, Sends, stream};
+
+/// How many frames are counted: as many as one read brings.
+const FRAMES: u32 = 128;
+
+/// The most that a frame may cost, on each of the two paths.
+const MOST: f64 = 200.0;
+
+/// Counts every path in a process of its own under callgrind, and prints what each costs a frame.
+pub(crate) fn print() {
+    println!("\ninstructions in user space, a frame (callgrind)");
+    if Command::new("valgrind").arg("--version").output().is_err() {
+        println!("  not counted: there is no valgrind on the path");
+        return;
+    }
+    for (name, ours, _) in PATHS {
+        match count(name) {
+            Ok(each) if *ours => bar(name, Some(each), MOST),
+            Ok(each) => println!("  {name:64} {each:>8.1}"),
+            Err(why) => println!("  {name:64} not counted: {why}"),
+        }
+    }
+}
+
+type Path = (&'static str, bool, fn(&str));
+
+/// What is counted, and whether it is bounded.
+const PATHS: &[Path] = &[
+    ("libc, send", false, |_| sending(&mut plain_ends().0)),
+    ("forkmesh control, send", true, |_| {
+        sending(&mut control_ends().0)
+    }),
+    ("std, send", false, |_| sending(&mut std_ends().0)),
+    ("libc, receive one by one", false, |_| {
+        one_by_one(plain_ends())
+    }),
+    ("forkmesh control, receive one by one", true, |_| {
+        one_by_one(control_ends())
+    }),
+    ("std, receive one by one", false, |_| one_by_one(std_ends())),
+    ("libc, receive 128 that wait", false, |_| {
+        all_at_once(plain_ends())
+    }),
+    ("forkmesh control, receive 128 that wait", true, |_| {
+        all_at_once(control_ends())
+    }),
+];
+
+/// In the process under callgrind: runs the path of this name.
+pub(crate) fn run(name: &str) {
+    let path = PATHS.iter().find(|path| path.0 == name);
+    path.expect("a path of this name").2(name);
+}
+
+fn count(name: &str) -> Result<f64, String> {
+    let this = std::env::current_exe().map_err(|error| error.to_string())?;
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg("--toggle-collect=*counted_region*")
+        .arg(this)
+        .args(["--counted", name])
+        .output()
+        .map_err(|error| error.to_string())?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    let collected = said
+        .lines()
+        .find_map(|line| line.split_once("Collected : "));
+    let total: Option<f64> = collected.and_then(|(_, total)| total.trim().parse().ok());
+    match total {
+        Some(total) if output.status.success() && total > 0.0 => Ok(total / f64::from(FRAMES)),
+        _ => Err(said.lines().last().unwrap_or("no output").to_owned()),
+    }
+}
+
+#[inline(never)]
+fn counted_region(work: impl FnOnce()) {
+    work();
+}
+
+fn sending(near: &mut impl Sends) {
+    counted_region(|| {
+        for number in 0..FRAMES {
+            assert!(near.send(number), "128 frames fit");
+        }
+    });
+}
+
+fn one_by_one((mut near, mut far): (impl Sends, impl Receives)) {
+    for number in 0..FRAMES {
+        assert!(near.send(number), "one frame fits");
+        counted_region(|| assert_eq!(far.receive().units, 1));
+    }
+}
+
+fn all_at_once((mut near, mut far): (impl Sends, impl Receives)) {
+    for number in 0..FRAMES {
+        assert!(near.send(number), "128 frames fit");
+    }
+    counted_region(|| {
+        let mut got = 0;
+        while got < FRAMES as usize {
+            got += far.receive().units;
+        }
+    });
+}
+
+fn plain_ends() -> (End<1, FRAME>, End<1, FRAME>) {
+    let (end0, end1) = plain::pair();
+    (End(end0), End(end1))
+}
+
+fn std_ends() -> (stream::End, stream::End) {
+    let (end0, end1) = plain::pair();
+    (stream::End(end0.into()), stream::End(end1.into()))
+}
+
+fn control_ends() -> (Master<1>, Worker) {
+    let (end0, end1) = plain::pair();
+    // SAFETY: an end is transparent over its descriptor.
+    let end0 = unsafe { transmute::<OwnedFd, Parent<End0>>(end0) };
+    // SAFETY: likewise.
+    let end1 = unsafe { transmute::<OwnedFd, Child<End1>>(end1) };
+    (Master(end0, Inbox::new()), Worker(end1, Inbox::new()))
+}

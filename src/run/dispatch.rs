@@ -1,0 +1,147 @@
+//! What a wait brought: signals, deaths, and what workers say.
+
+use rustix::event::epoll::EventFlags;
+use rustix::fd::AsFd;
+use rustix::process::Signal;
+
+use crate::channel::ReceiveError;
+use crate::machine::{Event, ExitStatus};
+use crate::run::master::Master;
+use crate::run::service::{Notice, Service};
+use crate::run::token::Token;
+use crate::sys::process::{self, Ended};
+use crate::sys::signal;
+use crate::table::SlotId;
+use crate::wire::{Command, Resync};
+
+impl Master {
+    pub(super) fn dispatch(&mut self, service: &mut impl Service, token: u64, flags: EventFlags) {
+        match Token::from_u64(token) {
+            Some(Token::Signals) => self.signals(service),
+            Some(Token::Process(slot)) => self.reap(service, slot),
+            Some(Token::Control(slot)) => {
+                if flags.contains(EventFlags::OUT) && self.is_there(slot) {
+                    self.watch_control(slot, EventFlags::IN);
+                    self.happened(service, Event::Writable(slot));
+                }
+                if flags.contains(EventFlags::IN) {
+                    self.listen(service, slot);
+                }
+                // A worker that closed its end is not worth a turn each time round.
+                if flags.contains(EventFlags::HUP)
+                    && self.is_there(slot)
+                    && let Some(end) = self.control.at(slot.index())
+                {
+                    let _ = self.waiting().poll.remove(end);
+                }
+            }
+            None => {}
+        }
+    }
+
+    fn signals(&mut self, service: &mut impl Service) {
+        while let Some(caught) = signal::next(&self.waiting().signals) {
+            match Signal::from_named_raw(caught.signal) {
+                Some(Signal::TERM | Signal::INT) => self.happened(service, Event::Terminate),
+                Some(Signal::QUIT) => self.happened(service, Event::Quit),
+                Some(Signal::CHILD) => {} // its pidfd says which one
+                _ => {
+                    self.notify(
+                        service,
+                        Notice::Ignored {
+                            signal: caught.signal,
+                        },
+                    );
+                    self.heed();
+                    self.perform(service);
+                }
+            }
+        }
+    }
+
+    /// Whether this life of the slot has a process.
+    fn is_there(&self, slot: SlotId) -> bool {
+        self.table()
+            .slot(slot)
+            .is_some_and(|slot| slot.state().pid().is_some())
+    }
+
+    fn reap(&mut self, service: &mut impl Service, slot: SlotId) {
+        if !self.is_there(slot) {
+            return;
+        }
+        let Some(pidfd) = self.pidfds.at(slot.index()) else {
+            return;
+        };
+        let status = match process::reap(pidfd.as_fd()) {
+            Ok(None) => return,
+            Ok(Some(Ended::Code(code))) => ExitStatus::Code(code),
+            Ok(Some(Ended::Killed { signal, core })) => ExitStatus::Killed { signal, core },
+            // Somebody else reaped it: that it is gone is all that can be known.
+            Err(_) => ExitStatus::Code(u8::MAX),
+        };
+        self.listen(service, slot); // what it said before it died
+        self.happened(service, Event::Exited(slot, status));
+    }
+
+    /// Reads all that a worker has said.
+    fn listen(&mut self, service: &mut impl Service, slot: SlotId) {
+        while self.is_there(slot) {
+            let Some(end) = self.control.at(slot.index()) else {
+                return;
+            };
+            let filled = match end.receive(&mut self.inbox) {
+                Ok(filled) => filled,
+                Err(ReceiveError::Empty | ReceiveError::Gone | ReceiveError::Refused(_)) => return,
+            };
+            while let Some(parcel) = self.inbox.take() {
+                let Ok(parcel) = parcel else {
+                    continue; // the inbox counts it
+                };
+                if parcel.claimed.is_some_and(|claimed| claimed != slot) {
+                    self.refused += 1;
+                    continue;
+                }
+                self.heard(service, slot, parcel.command);
+            }
+            if !filled.more {
+                return;
+            }
+        }
+    }
+
+    fn heard(&mut self, service: &mut impl Service, slot: SlotId, command: Command) {
+        match command {
+            Command::Ready => self.happened(service, Event::Ready(slot)),
+            Command::Resync(Resync::Table(low)) => {
+                let version = self.core.version_from_low(low);
+                self.happened(service, Event::Missed(slot, version));
+            }
+            Command::Resync(Resync::Mesh) => self.happened(service, Event::MeshBroken(slot)),
+            Command::Failed { stage, errno } => {
+                self.notify(
+                    service,
+                    Notice::Failed {
+                        worker: slot,
+                        stage,
+                        errno,
+                    },
+                );
+            }
+            Command::User(message) => {
+                let descriptor = self.inbox.descriptor();
+                self.notify(
+                    service,
+                    Notice::Message {
+                        from: slot,
+                        message,
+                        descriptor,
+                    },
+                );
+            }
+            _ => self.refused += 1,
+        }
+        self.heed();
+        self.perform(service);
+    }
+}

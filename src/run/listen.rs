@@ -1,0 +1,212 @@
+//! Listening: what a worker makes of each source that is readable.
+//!
+//! ```text
+//!   signals ─► control ─► the master's pidfd ─► mesh        in this order: authority first
+//! ```
+
+use rustix::process::Signal;
+
+use crate::channel::{Child, FromWorker, Parcel, Peer, ReceiveError};
+use crate::machine::{Effect, Keep, Life, Owing};
+use crate::run::master::now;
+use crate::run::worker::{Event, From, Sources, Worker};
+use crate::sys::poll::is_readable;
+use crate::sys::signal;
+use crate::table::SlotId;
+use crate::wire::Command;
+
+impl Worker {
+    /// The next thing that this worker is told; `None` when nothing is left to read. What the master
+    /// says is read before what siblings say.
+    pub fn receive(&mut self) -> Option<Event> {
+        self.report();
+        loop {
+            let event = if self.moves_told != self.moves {
+                self.moves_told = self.moves;
+                Some(Event::Moved)
+            } else if let Some(parcel) = self.heard.take() {
+                parcel.ok().and_then(|parcel| self.hear(parcel))
+            } else if self.readable.contains(Sources::SIGNALS) {
+                self.read_signal()
+            } else if self.readable.contains(Sources::CONTROL) {
+                self.read_control();
+                None
+            } else if self.readable.contains(Sources::MASTER) {
+                self.look_at_master()
+            } else if let Some(parcel) = self.mail.take() {
+                parcel.ok().and_then(|parcel| self.open_mail(parcel))
+            } else if self.readable.contains(Sources::MESH) {
+                self.read_mesh();
+                None
+            } else {
+                self.report();
+                return None;
+            };
+            if event.is_some() {
+                return event;
+            }
+        }
+    }
+
+    /// How often [`Sources::MESH`] has become another descriptor.
+    pub(super) const fn moves(&self) -> u32 {
+        self.moves
+    }
+
+    /// Says what the master has to know, as far as the channel takes it.
+    pub(super) fn report(&mut self) {
+        let now = now();
+        while let Some(report) = self.parts.core.owed(now) {
+            let said = match report {
+                Owing::Ready => FromWorker::Ready,
+                Owing::Resync(missed) => FromWorker::Resync(missed),
+            };
+            let sent = self.parts.control.send(said).is_ok();
+            self.parts.core.told(report, sent, now);
+        }
+    }
+
+    fn read_control(&mut self) {
+        match self.parts.control.receive(&mut self.heard) {
+            Ok(filled) => self.readable.set(Sources::CONTROL, filled.more),
+            Err(ReceiveError::Gone) => {
+                // Every copy of the master's end is closed. Its pidfd says the same, for certain.
+                self.readable.remove(Sources::CONTROL);
+                self.readable.insert(Sources::MASTER);
+            }
+            Err(_) => self.readable.remove(Sources::CONTROL),
+        }
+    }
+
+    fn read_mesh(&mut self) {
+        let received = self
+            .parts
+            .mesh
+            .as_ref()
+            .map(|mesh| mesh.receive(&mut self.mail));
+        match received {
+            Some(Ok(filled)) if !filled.odd => self.readable.set(Sources::MESH, filled.more),
+            Some(Err(ReceiveError::Empty)) | None => self.readable.remove(Sources::MESH),
+            // A sibling has shut it down, or sent what is no frame: nothing on it can be told apart
+            // any more. What is whole is still read; then there will be another.
+            Some(Ok(_) | Err(_)) => {
+                self.readable.remove(Sources::MESH);
+                self.parts.mesh = None;
+                self.parts.core.mesh_broke(now());
+                self.report();
+            }
+        }
+    }
+
+    fn read_signal(&mut self) -> Option<Event> {
+        let Some(caught) = signal::next(&self.signals) else {
+            self.readable.remove(Sources::SIGNALS);
+            return None;
+        };
+        match Signal::from_named_raw(caught.signal).filter(|_| caught.by_process)? {
+            Signal::TERM => self.turn(Life::Ending),
+            Signal::QUIT => self.turn(Life::Draining),
+            Signal::USR1 => Some(Event::Reopen),
+            _ => None,
+        }
+    }
+
+    /// Without a master there is nobody to replace what breaks: the worker drains.
+    fn look_at_master(&mut self) -> Option<Event> {
+        self.readable.remove(Sources::MASTER);
+        if !self.parts.master.as_ref().is_some_and(is_readable) {
+            return None;
+        }
+        self.orphan = true;
+        self.parts.master = None; // it would be readable for ever
+        self.turn(Life::Draining)
+    }
+
+    fn hear(&mut self, parcel: Parcel) -> Option<Event> {
+        match self.parts.core.heard(parcel.command, parcel.descriptors) {
+            Effect::Keep(keep) => self.keep(keep),
+            Effect::Assign => {
+                while let Some(descriptor) = self.heard.descriptor() {
+                    match self.parts.core.roster_mut().next_waiting() {
+                        Some(Keep::Sibling(id)) => {
+                            self.parts.peers.put(id.index(), Peer::adopt(descriptor));
+                        }
+                        _ => drop(descriptor),
+                    }
+                }
+            }
+            Effect::Turned(life) => return Self::told(life),
+            Effect::Reopen => return Some(Event::Reopen),
+            Effect::Message(message) => {
+                let descriptor = self.heard.descriptor();
+                let from = From {
+                    pid: None,
+                    claimed: Some(SlotId::MASTER),
+                    known: true,
+                };
+                return Some(Event::Message {
+                    from,
+                    message,
+                    descriptor,
+                });
+            }
+            Effect::Refused => self.refused += 1,
+        }
+        None
+    }
+
+    fn keep(&mut self, keep: Keep) {
+        match keep {
+            Keep::Nothing => {}
+            Keep::Drop(index) => drop(self.parts.peers.take(index)),
+            Keep::Sibling(id) => {
+                if let Some(descriptor) = self.heard.descriptor() {
+                    self.parts.peers.put(id.index(), Peer::adopt(descriptor));
+                }
+            }
+            Keep::OwnMesh => {
+                if let Some(descriptor) = self.heard.descriptor() {
+                    self.parts.mesh = Some(Child::adopt(descriptor));
+                    self.readable.insert(Sources::MESH);
+                    self.moves += 1;
+                }
+            }
+        }
+    }
+
+    fn open_mail(&mut self, parcel: Parcel) -> Option<Event> {
+        let Command::User(message) = parcel.command else {
+            self.refused += 1; // nobody gives orders over the mesh
+            return None;
+        };
+        let known = parcel
+            .claimed
+            .is_some_and(|id| self.parts.core.roster().knows(id, parcel.pid));
+        let from = From {
+            pid: parcel.pid,
+            claimed: parcel.claimed,
+            known,
+        };
+        let descriptor = self.mail.descriptor();
+        Some(Event::Message {
+            from,
+            message,
+            descriptor,
+        })
+    }
+
+    fn turn(&mut self, life: Life) -> Option<Event> {
+        match self.parts.core.turn(life) {
+            Effect::Turned(life) => Self::told(life),
+            _ => None,
+        }
+    }
+
+    fn told(life: Life) -> Option<Event> {
+        match life {
+            Life::Serving => None,
+            Life::Draining => Some(Event::Quit),
+            Life::Ending => Some(Event::Terminate),
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! `Token`: what an epoll event is about, in its 64 bits.
+
+use crate::table::SlotId;
+
+/// What an epoll event is about: the kind in the upper half, the slot in the lower.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Token {
+    Signals,
+    Process(SlotId),
+    Control(SlotId),
+}
+
+impl Token {
+    const SIGNALS: u64 = 0;
+    const PROCESS: u64 = 1;
+    const CONTROL: u64 = 2;
+
+    pub(super) fn to_u64(self) -> u64 {
+        match self {
+            Self::Signals => Self::SIGNALS << 32,
+            Self::Process(slot) => Self::PROCESS << 32 | u64::from(slot.as_u32()),
+            Self::Control(slot) => Self::CONTROL << 32 | u64::from(slot.as_u32()),
+        }
+    }
+
+    pub(super) fn from_u64(token: u64) -> Option<Self> {
+        match token >> 32 {
+            Self::SIGNALS => Some(Self::Signals),
+            Self::PROCESS => SlotId::from_u32(token as u32).map(Self::Process),
+            Self::CONTROL => SlotId::from_u32(token as u32).map(Self::Control),
+            _ => None,
+        }
+    }
+}

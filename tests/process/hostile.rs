@@ -1,0 +1,223 @@
+//! Workers that do wrong: it costs them what is theirs, and nobody else anything.
+
+use forkmesh::machine::{Backoff, Config};
+use forkmesh::run::{Exit, Sources, Worker};
+use forkmesh::table::{SlotId, SlotIndex};
+use forkmesh::wire::{Command, FRAME_SIZE, Frame, Message};
+use rustix::fd::{AsFd, BorrowedFd};
+use rustix::net::{SendFlags, Shutdown, send, shutdown};
+
+use crate::support::in_child;
+use crate::world::{DO, END, GREETED, HELLO, World, obey, say, who};
+
+fn config(workers: usize) -> Config {
+    Config::new()
+        .workers(workers)
+        .backoff(Backoff::new().eager())
+}
+
+fn raw(end: BorrowedFd<'_>, bytes: &[u8]) {
+    let sent = send(end, bytes, SendFlags::NOSIGNAL).expect("sent");
+    assert_eq!(sent, bytes.len());
+}
+
+fn second(worker: &Worker) -> SlotId {
+    worker
+        .sibling_at(SlotIndex::new(1).unwrap())
+        .expect("the second worker lives")
+}
+
+/// Breaks the second worker's mesh pair: by shutting it down, or by bytes that are no frame.
+fn vandal(worker: &mut Worker) -> Exit {
+    obey(worker, |worker, message| {
+        if message.tag == TRY_TO_GREET {
+            let to = u32::from_ne_bytes(message.payload[..4].try_into().unwrap());
+            let _ = worker.send(
+                SlotId::from_u32(to).expect("an id"),
+                Message::new(HELLO, [0; 16]),
+            );
+        } else {
+            let peer = worker.peer(second(worker)).expect("its end").as_fd();
+            match message.payload[0] {
+                0 => shutdown(peer, Shutdown::Both).expect("shut down"),
+                odd => raw(peer, &[0x5A; FRAME_SIZE][..odd.into()]),
+            }
+        }
+        say(worker, Message::new(END, [0; 16]));
+    })
+}
+
+pub(crate) fn a_broken_mesh_pair_is_replaced() {
+    in_child(|| {
+        let mut world = World::new(config(3), vandal);
+        world.all_live(3);
+        for way in [0, 1, 31, 0, 7] {
+            let [first, second, third] = world.live()[..] else {
+                panic!("three workers")
+            };
+            let mut payload = [0; 16];
+            payload[0] = way;
+            world.tell(first.0, DO, payload);
+            world.hear(first.0, END);
+            // The siblings get the new end in their own time: what they send until then is lost with
+            // the old one.
+            world.until("messages arrive again", |world| {
+                world.tries_to_greet(third, second.0)
+            });
+            world.until("from the vandal too", |world| {
+                world.tries_to_greet(first, second.0)
+            });
+        }
+        let (second, _) = world.live()[1];
+        assert_eq!(world.faults_of(second)[1], 3, "odd bytes are counted");
+        world.end();
+    });
+}
+
+impl World {
+    /// Whether a greeting arrives within a few turns.
+    fn tries_to_greet(&mut self, from: (SlotId, forkmesh::table::Pid), to: SlotId) -> bool {
+        let mut payload = [0; 16];
+        payload[..4].copy_from_slice(&to.as_u32().to_ne_bytes());
+        self.lab.said.clear();
+        self.tell(from.0, TRY_TO_GREET, payload);
+        self.hear(from.0, END);
+        (0..20).any(|_| {
+            self.turn();
+            self.lab.said.iter().any(|said| {
+                let greeted = said.from == to && said.message.tag == GREETED;
+                greeted && who(said.message.payload) == from
+            })
+        })
+    }
+}
+
+const TRY_TO_GREET: u32 = 100;
+
+/// Gives orders, and speaks in another's name, over the mesh.
+fn usurper(worker: &mut Worker) -> Exit {
+    obey(worker, |worker, message| {
+        if message.tag != DO {
+            return;
+        }
+        let peer = worker.peer(second(worker)).expect("its end").as_fd();
+        for order in [
+            Command::Quit,
+            Command::Terminate,
+            Command::Reopen,
+            Command::Ready,
+        ] {
+            raw(peer, &Frame::new(order, Some(SlotId::MASTER)).to_bytes());
+        }
+        // HELLO in the third worker's name: delivered, and not known.
+        let third = worker.sibling_at(SlotIndex::new(2).unwrap());
+        let hello = Command::User(Message::new(HELLO, [0; 16]));
+        raw(peer, &Frame::new(hello, third).to_bytes());
+        say(worker, Message::new(END, [0; 16]));
+    })
+}
+
+pub(crate) fn orders_over_the_mesh_are_refused() {
+    in_child(|| {
+        let mut world = World::new(config(3), usurper);
+        world.all_live(3);
+        let [first, second, _] = world.live()[..] else {
+            panic!("three workers")
+        };
+        world.until("it knows all", |world| world.knows_all(first.0));
+        world.until("it is known", |world| world.knows_all(second.0));
+        world.tell(first.0, DO, [0; 16]);
+        world.hear(first.0, END);
+        let forged = world.hear(second.0, GREETED);
+        assert_eq!(
+            forged.message.payload[8], 0,
+            "another's name is not believed"
+        );
+        let named = i32::from_ne_bytes(forged.message.payload[4..8].try_into().unwrap());
+        assert_eq!(named, first.1.as_i32(), "and the kernel says who it was");
+        assert_eq!(
+            world.faults_of(second.0)[2],
+            4,
+            "four orders are refused and counted"
+        );
+        world.end();
+    });
+}
+
+/// Says everything wrong that can be said to a master.
+fn babbler(worker: &mut Worker) -> Exit {
+    obey(worker, |worker, message| {
+        if message.tag != DO {
+            return;
+        }
+        let control = worker.source(Sources::CONTROL).expect("its end");
+        let mut unknown = Frame::new(Command::Quit, None).to_bytes();
+        unknown[0] = 77;
+        raw(control, &unknown);
+        let mut out_of_range =
+            Frame::new(Command::Resync(forkmesh::wire::Resync::Mesh), None).to_bytes();
+        out_of_range[16..24].copy_from_slice(&5_000_i64.to_ne_bytes());
+        raw(control, &out_of_range);
+        raw(control, &Frame::new(Command::Quit, None).to_bytes());
+        let other = SlotId::from_u32(worker.id().as_u32() ^ 1);
+        raw(control, &Frame::new(Command::Ready, other).to_bytes());
+        // Last, so that nothing is read in one go with what follows: the rest of a read is dropped.
+        say(worker, Message::new(END, [1; 16]));
+    })
+}
+
+pub(crate) fn what_a_worker_says_wrong_is_counted() {
+    in_child(|| {
+        let mut world = World::new(config(2), babbler);
+        world.all_live(2);
+        let (worker, pid) = world.live()[0];
+        let before = crate::support::open_count();
+        world.tell(worker, DO, [0; 16]);
+        world.hear(worker, END);
+        assert_eq!(
+            world.master.faults().malformed,
+            2,
+            "an unknown number, a slot out of range"
+        );
+        assert_eq!(
+            world.master.refused(),
+            2,
+            "an order from a worker, and another's name"
+        );
+        assert_eq!(crate::support::open_count(), before);
+        assert!(
+            world.live().contains(&(worker, pid)),
+            "it lives on, and so does its channel"
+        );
+        world.siblings_of(worker);
+        world.end();
+    });
+}
+
+/// Closes the worker's end of its control pair, and lives on without it.
+fn deserter(worker: &mut Worker) -> Exit {
+    obey(worker, |worker, message| {
+        if message.tag == DO {
+            let control = worker.source(Sources::CONTROL).expect("its end");
+            shutdown(control, Shutdown::Both).expect("shut down");
+        }
+    })
+}
+
+pub(crate) fn a_worker_that_closes_its_end_costs_nothing() {
+    in_child(|| {
+        let mut world = World::new(config(2).terminate_ms(200), deserter);
+        world.all_live(2);
+        let (worker, pid) = world.live()[0];
+        world.tell(worker, DO, [0; 16]);
+        // Had the master nothing better to do than to read the end of a channel, each turn would
+        // come back at once.
+        let start = std::time::Instant::now();
+        for _ in 0..40 {
+            world.turn();
+        }
+        assert!(start.elapsed().as_millis() >= 100, "the master sleeps");
+        assert!(world.live().contains(&(worker, pid)));
+        world.end();
+    });
+}

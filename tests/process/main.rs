@@ -1,0 +1,35 @@
+//! Masters and workers as real processes: who holds what, who hears what, and how they end.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod hostile;
+mod life;
+mod mesh;
+mod world;
+
+fn main() {
+    support::run(support::tests![
+        mesh::every_process_holds_what_the_design_allows,
+        mesh::everybody_reaches_everybody,
+        mesh::a_stopped_worker_catches_up,
+        mesh::a_worker_without_room_asks_again_and_converges,
+        mesh::without_a_mesh_there_is_one_pair_a_worker,
+        hostile::a_broken_mesh_pair_is_replaced,
+        hostile::orders_over_the_mesh_are_refused,
+        hostile::what_a_worker_says_wrong_is_counted,
+        hostile::a_worker_that_closes_its_end_costs_nothing,
+        life::a_crash_loop_is_slowed_and_parked,
+        life::a_worker_that_was_ready_is_replaced_at_once,
+        life::exit_code_2_is_for_ever,
+        life::a_panicking_worker_ends_as_a_worker,
+        life::a_worker_that_returns_does_not_return_to_the_master,
+        life::a_thread_makes_spawning_fail,
+        life::started_with_signals_ignored,
+        life::signals_end_it,
+        life::a_stuck_worker_is_killed_on_schedule,
+        life::no_workers_and_terminate,
+        life::workers_notice_the_masters_death,
+        life::too_few_descriptors_are_an_error,
+    ]);
+}
