@@ -1,8 +1,64 @@
-//! forkmesh
+//! nginx's process model as a library: a master forks workers into a fixed table, gives each its
+//! channels, passes descriptors until every worker can talk to every other, reaps and respawns.
+//! `no_std`, no allocation, Linux.
+//!
+//! # The rooms
+//!
+//! Each room imports only those below it that its front page names, and only through that page.
+//! Pure rooms cannot touch the system: they import nothing that can.
+//!
+//! ```text
+//!           decisions (pure)          descriptors              memory
+//!
+//!   L3  ┌────────────────────────────── run ──────────────────────────────┐   waits, performs, decides nothing
+//!   L2  │  machine                  channel                               │   events → actions · typed ends
+//!   L1  │  wire                                              sync         │   bytes ↔ commands · atomics, robust mutex
+//!   L0  │  table                    sys                                   │   ids and states · every system call
+//!       └─────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! | room | may import | unsafe | held to account by |
+//! |---|---|---|---|
+//! | [`table`] | nothing | forbidden | `tests/table.rs`, `tests/exhaustive.rs` |
+//! | `sys` | nothing | allowed | `tests/channel.rs`, `tests/process` |
+//! | `sync` | `sys::futex` (not under loom), `table` | allowed | `tests/loom.rs`, `tests/mutex.rs` |
+//! | [`wire`] | `table` | forbidden | golden bytes, fuzz target `channel_decode` |
+//! | [`machine`] | `table`, `wire` | forbidden | every order of events, mutants |
+//! | [`channel`] | `sys`, `table`, `wire` | forbidden | compile-fail tests, `tests/channel.rs` |
+//! | [`run`] | all of them | forbidden | `tests/process`, `tests/footprint.rs` |
+//!
+//! `tests/house.rs` reads the source and holds this table.
+//!
+//! # Three flows
+//!
+//! ```text
+//!   a worker is born    machine: Vacant → Starting, Action::Spawn ─► run::spawn: Pair ─► fork ─┬► Parent<End0>, Event::Spawned
+//!                                                                                          └► Child<End1> ─► Service::work
+//!   a frame arrives     recvmsg ─► Inbox ─► Frame (shape) ─► Command (meaning) ─► machine::Worker ─► Peer<End0>, or the user
+//!   a worker dies       pidfd readable ─► waitid ─► Event::Exited ─► Action::Reclaim ─► Cooling ─► Action::Spawn
+//!                                                            └─► CLOSE and OPEN to every sibling, when its socket has room
+//! ```
+//!
+//! # Features
+//!
+//! `std` (default): fork is libc's own, so that its handlers run and what it caches of the process
+//! is right in the child; the descriptor types in public signatures are std's. Without it there is
+//! no libc at all: fork is `clone3`, and the descriptor types are rustix's, re-exported as [`fd`].
+//! Nothing else differs.
+//!
+//! # Where to begin
+//!
+//! [`run::Master`] and [`run::Service`]; who knows nginx's source finds every piece of it in
+//! [`coming_from_nginx`].
 #![no_std]
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("forkmesh is made of Linux: pidfd, signalfd, epoll, close_range");
 
 #[cfg(all(target_os = "linux", not(loom)))]
 pub mod channel;
+#[cfg(all(target_os = "linux", not(loom)))]
+pub mod coming_from_nginx;
 pub mod machine;
 #[cfg(all(target_os = "linux", not(loom)))]
 pub mod run;
@@ -10,3 +66,13 @@ pub mod run;
 mod sys;
 pub mod table;
 pub mod wire;
+
+/// The descriptor types of public signatures: std's own with the feature `std`, rustix's without.
+pub use rustix::fd;
+/// The error of a system call.
+pub use rustix::io::Errno;
+
+/// The README's example, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -87,7 +87,10 @@ fn check_reports<const N: usize>(
 
 /// Walks through everything; returns how many worlds there are.
 fn explore<const N: usize>(name: &str, config: Config, clock: Clock, polling: Polling) -> usize {
-    let mut first = World::<N>::new(config.workers(N).mesh(false));
+    walk(name, World::<N>::new(config, false), clock, polling)
+}
+
+fn walk<const N: usize>(name: &str, mut first: World<N>, clock: Clock, polling: Polling) -> usize {
     if polling == Polling::Drained {
         while let Some(action) = first.master.poll() {
             first.perform(action);
@@ -181,4 +184,17 @@ fn three_slots() {
 fn four_slots() {
     let worlds = explore::<4>("four slots", plain(), Clock::Deadline, Polling::Drained);
     assert!(worlds >= 5_500, "{worlds}");
+}
+
+#[test]
+fn two_slots_with_a_mesh() {
+    let config = plain().backoff(Backoff::new().eager().park_after(1).reset_ms(0));
+    let world = World::<2>::new(config, true);
+    let worlds = walk(
+        "two slots, meshed",
+        world,
+        Clock::Deadline,
+        Polling::Drained,
+    );
+    assert!(worlds >= 6_500, "{worlds}");
 }

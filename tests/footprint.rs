@@ -75,7 +75,7 @@ impl Service for Quiet {
         match notice {
             Notice::Report(Report::Ready(..)) => {
                 self.ready += 1;
-                self.next(workers);
+                self.begin(workers);
             }
             Notice::Report(Report::Exited(_, _, status)) => {
                 self.ready -= 1;
@@ -91,35 +91,34 @@ impl Service for Quiet {
             Notice::Message {
                 message: Message { tag: RECEIVED, .. },
                 ..
-            } => {
-                self.received += 1;
-                self.next(workers);
-            }
+            } => self.end(workers),
             _ => {}
         }
     }
 }
 
 impl Quiet {
-    /// One round: each worker writes to each; then one of them is killed, and its successor awaited.
-    fn next(&mut self, workers: &mut Workers<'_>) {
-        if self.ready < WORKERS {
-            return;
-        }
-        let mut all = [None; WORKERS];
-        for (place, (id, _)) in all.iter_mut().zip(workers.iter()) {
-            *place = Some(id);
-        }
-        let Some(first) = all[0] else { return };
-        if self.received < (WORKERS - 1) as u32 {
+    /// A round begins when all are ready: the first worker writes to each of the others.
+    fn begin(&self, workers: &Workers<'_>) {
+        if self.ready == WORKERS
+            && let Some((first, _)) = workers.iter().next()
+        {
             let _ = workers.send(first, Message::new(SPREAD, [0; 16]));
+        }
+    }
+
+    /// It ends when they have received it: one is killed, and its successor is awaited.
+    fn end(&mut self, workers: &mut Workers<'_>) {
+        self.received += 1;
+        if self.received < (WORKERS - 1) as u32 {
             return;
         }
         self.received = 0;
         self.rounds += 1;
+        let second = workers.iter().nth(1).and_then(|(id, _)| workers.pid(id));
         if self.rounds == ROUNDS {
             workers.quit();
-        } else if let Some(pid) = all[1].and_then(|id| workers.pid(id)) {
+        } else if let Some(pid) = second {
             let _ = kill_process(Pid::from_raw(pid.as_i32()).expect("a pid"), Signal::KILL);
         }
     }

@@ -154,7 +154,7 @@ pub(crate) fn unpack(filled: Result<Filled, ReceiveError>, inbox: &mut Inbox) ->
     let mut units = 0;
     while let Some(parcel) = inbox.take() {
         if let Ok(parcel) = parcel
-            && let Command::User(message) = parcel.command
+            && let Command::User(message) = &parcel.command
         {
             core::hint::black_box(message);
             units += 1;

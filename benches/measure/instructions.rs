@@ -4,6 +4,7 @@
 //! Only what runs inside of [`counted_region`] counts. Both ends are in one process, because
 //! valgrind does not know every call that a fork here makes.
 
+use core::hint::black_box;
 use core::mem::transmute;
 use std::os::fd::OwnedFd;
 use std::process::Command;
@@ -37,34 +38,27 @@ pub(crate) fn print() {
     }
 }
 
-type Path = (&'static str, bool, fn(&str));
+type Path = (&'static str, bool, fn());
 
 /// What is counted, and whether it is bounded.
+#[rustfmt::skip]
 const PATHS: &[Path] = &[
-    ("libc, send", false, |_| sending(&mut plain_ends().0)),
-    ("forkmesh control, send", true, |_| {
-        sending(&mut control_ends().0)
-    }),
-    ("std, send", false, |_| sending(&mut std_ends().0)),
-    ("libc, receive one by one", false, |_| {
-        one_by_one(plain_ends())
-    }),
-    ("forkmesh control, receive one by one", true, |_| {
-        one_by_one(control_ends())
-    }),
-    ("std, receive one by one", false, |_| one_by_one(std_ends())),
-    ("libc, receive 128 that wait", false, |_| {
-        all_at_once(plain_ends())
-    }),
-    ("forkmesh control, receive 128 that wait", true, |_| {
-        all_at_once(control_ends())
-    }),
+    ("send: libc", false, || sending(&mut plain_ends().0)),
+    ("send: std", false, || sending(&mut std_ends().0)),
+    ("send: forkmesh control", true, || sending(&mut control_ends().0)),
+    ("receive one that waits: libc", false, || one_by_one(plain_ends())),
+    ("receive one that waits: std", false, || one_by_one(std_ends())),
+    ("receive one that waits: forkmesh control, receive and take", true, receive_and_take),
+    ("receive one that waits: forkmesh control, until none is left", false, || one_by_one(control_ends())),
+    ("receive 128 that wait: libc", false, || all_at_once(plain_ends())),
+    ("receive 128 that wait: std", false, || all_at_once(std_ends())),
+    ("receive 128 that wait: forkmesh control", true, || all_at_once(control_ends())),
 ];
 
 /// In the process under callgrind: runs the path of this name.
 pub(crate) fn run(name: &str) {
     let path = PATHS.iter().find(|path| path.0 == name);
-    path.expect("a path of this name").2(name);
+    path.expect("a path of this name").2();
 }
 
 fn count(name: &str) -> Result<f64, String> {
@@ -104,6 +98,18 @@ fn one_by_one((mut near, mut far): (impl Sends, impl Receives)) {
     for number in 0..FRAMES {
         assert!(near.send(number), "one frame fits");
         counted_region(|| assert_eq!(far.receive().units, 1));
+    }
+}
+
+/// The two calls that bring one frame, and nothing of a loop around them.
+fn receive_and_take() {
+    let (mut near, Worker(end1, mut inbox)) = control_ends();
+    for number in 0..FRAMES {
+        assert!(near.send(number), "one frame fits");
+        counted_region(|| {
+            let _ = black_box(end1.receive(&mut inbox));
+            let _ = black_box(inbox.take());
+        });
     }
 }
 

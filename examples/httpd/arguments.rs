@@ -106,7 +106,10 @@ impl Arguments {
                 };
             }
             _ => {
-                let seconds = text.parse().ok().filter(|seconds| (1..=86_400).contains(seconds));
+                let seconds = text
+                    .parse()
+                    .ok()
+                    .filter(|seconds| (1..=86_400).contains(seconds));
                 self.idle_s = seconds.ok_or(wrong("not a number from 1 to 86400"))?;
             }
         }
@@ -118,7 +121,8 @@ impl Default for Arguments {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
-            workers: std::thread::available_parallelism().map_or(1, |cpus| cpus.get().min(CHILDREN)),
+            workers: std::thread::available_parallelism()
+                .map_or(1, |cpus| cpus.get().min(CHILDREN)),
             pid_file: None,
             restart: Restart::Backoff,
             idle_s: 60,

@@ -19,7 +19,10 @@ impl fmt::Display for Line<'_> {
                 worker,
                 stage,
                 errno,
-            } => write!(f, "worker {worker} cannot serve: step {stage}, error {errno}"),
+            } => write!(
+                f,
+                "worker {worker} cannot serve: step {stage}, error {errno}"
+            ),
             Notice::Ignored { signal } => write!(f, "signal {signal} means nothing here"),
             other => write!(f, "{other:?}"),
         }
@@ -44,7 +47,10 @@ fn write_report(f: &mut fmt::Formatter<'_>, report: Report) -> fmt::Result {
         Report::Delayed(id, ms) => write!(f, "worker {id} delayed, its slot waits {ms} ms"),
         Report::Parked(id, Why::Fatal) => write!(f, "worker {id} parked, it can never succeed"),
         Report::Parked(id, Why::NeverReady) => {
-            write!(f, "worker {id} parked, it died too often before it was ready")
+            write!(
+                f,
+                "worker {id} parked, it died too often before it was ready"
+            )
         }
         other => write!(f, "{other:?}"),
     }

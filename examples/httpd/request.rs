@@ -77,7 +77,10 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Option<(Request<'_>, usize)>, Refusal
         Ok(Parsed::Complete(length)) => length,
         Ok(Parsed::Partial) => return Ok(None),
         Err(httparse::Error::TooManyHeaders) => {
-            return Err(Refusal::new(Status::HeadTooLarge, "a head may have 64 lines"));
+            return Err(Refusal::new(
+                Status::HeadTooLarge,
+                "a head may have 64 lines",
+            ));
         }
         Err(httparse::Error::Version) => {
             let why = "the versions here are 1.0 and 1.1";
@@ -154,7 +157,11 @@ impl Fields {
                 }
                 14 if name.eq_ignore_ascii_case("content-length") => {
                     let length = number(value).ok_or(Refusal::bad("a length is a number"))?;
-                    if fields.length.replace(length).is_some_and(|other| other != length) {
+                    if fields
+                        .length
+                        .replace(length)
+                        .is_some_and(|other| other != length)
+                    {
                         return Err(Refusal::bad("a body has one length"));
                     }
                 }
@@ -194,9 +201,10 @@ impl Fields {
             (_, Some(_)) => Err(Refusal::bad("a body has a length or a coding, not both")),
             (_, None) if minor == 0 => Err(Refusal::bad("HTTP/1.0 has no codings")),
             (Coding::Chunked, None) => Ok(Body::CHUNKED),
-            (Coding::Unknown, None) => {
-                Err(Refusal::new(Status::NotImplemented, "the coding here is chunked"))
-            }
+            (Coding::Unknown, None) => Err(Refusal::new(
+                Status::NotImplemented,
+                "the coding here is chunked",
+            )),
         }
     }
 }
@@ -206,6 +214,10 @@ fn number(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let digit = |number: u64, digit: &u8| number.saturating_mul(10).saturating_add((digit - b'0').into());
+    let digit = |number: u64, digit: &u8| {
+        number
+            .saturating_mul(10)
+            .saturating_add((digit - b'0').into())
+    };
     Some(digits.iter().fold(0, digit))
 }

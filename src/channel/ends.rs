@@ -182,6 +182,16 @@ impl<L> Child<End1, L> {
     }
 }
 
+#[cfg(fuzzing)]
+impl<L> Child<End1, L> {
+    /// An end without a fork, which a fuzz target cannot make.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn from_fd(fd: OwnedFd) -> Self {
+        Self::adopt(fd)
+    }
+}
+
 impl Peer<End0> {
     /// A sibling's end that came over the control pair.
     pub(crate) fn adopt(fd: OwnedFd) -> Self {

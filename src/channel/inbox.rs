@@ -10,15 +10,16 @@ use crate::sys::socket::{self, Ancillary};
 use crate::table::{Pid, SlotId};
 use crate::wire::{Command, FRAME_SIZE, Frame, Malformed};
 
-/// How many bytes one read takes: 128 frames.
-const BUFFER: usize = 128 * FRAME_SIZE;
+/// How many frames one read takes.
+const MOST: usize = 128;
 
 /// Room for one read: 128 frames and 253 descriptors, about 6 KiB. What was read is taken out frame
 /// by frame with [`Inbox::take`]; one inbox can serve many ends, one after the other.
 #[derive(Debug)]
 pub struct Inbox {
-    bytes: [u8; BUFFER],
-    unread: core::ops::Range<usize>,
+    frames: [[u8; FRAME_SIZE]; MOST],
+    next: usize,
+    filled: usize,
     ancillary: Ancillary,
     faults: Faults,
 }
@@ -78,8 +79,9 @@ impl Inbox {
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            bytes: [0; BUFFER],
-            unread: 0..0,
+            frames: [[0; FRAME_SIZE]; MOST],
+            next: 0,
+            filled: 0,
             ancillary: Ancillary::new(),
             faults: Faults {
                 malformed: 0,
@@ -96,10 +98,14 @@ impl Inbox {
     /// # Errors
     ///
     /// [`Malformed`] for a frame without a meaning; it is counted, and the next one can be read.
+    #[inline]
     pub fn take(&mut self) -> Option<Result<Parcel, Malformed>> {
-        let frame = Frame::read(&self.bytes[self.unread.clone()]).ok()?;
-        self.unread.start += FRAME_SIZE;
-        let came = if self.unread.is_empty() {
+        if self.next >= self.filled {
+            return None;
+        }
+        let frame = Frame::from_bytes(self.frames.get(self.next)?);
+        self.next += 1;
+        let came = if self.next == self.filled {
             self.ancillary.descriptors.len()
         } else {
             0
@@ -108,26 +114,26 @@ impl Inbox {
             Ok(command) => command,
             Err(malformed) => {
                 self.faults.malformed += 1;
-                self.drop_down_to(came, 0);
+                self.settle(came, 0);
                 return Some(Err(malformed));
             }
         };
         let named = command.descriptors();
-        self.faults.missing += named.saturating_sub(came) as u64;
-        self.drop_down_to(came, named);
+        if named != came {
+            self.settle(came, named);
+        }
         let pid = self.ancillary.sender.and_then(Pid::new);
-        let descriptors = named.min(came);
         Some(Ok(Parcel {
             command,
             claimed: frame.sender(),
             pid,
-            descriptors,
+            descriptors: named.min(came),
         }))
     }
 
     /// The next descriptor that came with the frame that was read last.
     pub fn descriptor(&mut self) -> Option<OwnedFd> {
-        if self.unread.is_empty() {
+        if self.next == self.filled {
             self.ancillary.descriptors.pop()
         } else {
             None
@@ -140,9 +146,11 @@ impl Inbox {
         self.faults
     }
 
-    /// Of the descriptors that came, closes those that the frame did not speak of: the last ones,
-    /// which lie first.
-    fn drop_down_to(&mut self, came: usize, named: usize) {
+    /// A frame spoke of `named` descriptors and `came` did: counts those that are missing, closes
+    /// those that it did not speak of, the last ones, which lie first.
+    #[cold]
+    fn settle(&mut self, came: usize, named: usize) {
+        self.faults.missing += named.saturating_sub(came) as u64;
         let surplus = came.saturating_sub(named);
         if surplus == 0 {
             return;
@@ -154,8 +162,10 @@ impl Inbox {
 
     /// One read. Frames of an earlier one that were not taken out are lost.
     fn fill(&mut self, end: impl AsFd) -> Result<Filled, ReceiveError> {
-        self.unread = 0..0;
-        let bytes = match socket::receive(end, &mut self.bytes, &mut self.ancillary) {
+        self.next = 0;
+        self.filled = 0;
+        let bytes = match socket::receive(end, self.frames.as_flattened_mut(), &mut self.ancillary)
+        {
             Ok(0) => return Err(ReceiveError::Gone),
             Ok(bytes) => bytes,
             Err(Errno::AGAIN) => return Err(ReceiveError::Empty),
@@ -165,9 +175,9 @@ impl Inbox {
         let frames = bytes / FRAME_SIZE;
         let odd = bytes % FRAME_SIZE != 0;
         let carried = self.ancillary.truncated || !self.ancillary.descriptors.is_empty();
-        let more = bytes == BUFFER || carried || self.ancillary.sender.is_some();
+        let more = frames == MOST || carried || self.ancillary.sender.is_some();
         self.faults.odd += u64::from(odd);
-        self.unread = 0..frames * FRAME_SIZE;
+        self.filled = frames;
         self.ancillary.descriptors.reverse(); // so that `pop` takes them in order
         if frames == 0 {
             self.faults.unexpected += self.ancillary.descriptors.len() as u64;

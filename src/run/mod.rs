@@ -1,4 +1,51 @@
 //! The shell: it waits, forks, sends and reaps, and decides nothing.
+//!
+//! ```text
+//!        epoll ── signalfd · pidfds · control ends
+//!          │
+//!          ▼  dispatch            happened                         act
+//!   Master::turn ──────► Event ────────────► machine::Master ────────────► Action
+//!          ▲                                                                 │
+//!          └────────────── what came of it, as an Event again ◄──────────────┤
+//!                                                                            │ spawn
+//!   Worker::receive ◄── signals · control · the master's pidfd · mesh ◄── Service::work
+//! ```
+//!
+//! A [`Master`] is given a [`Service`] and runs until its last worker is gone. It calls
+//! [`Service::work`] in each worker's process, with a [`Worker`], and [`Service::notice`] in its own
+//! with what happened. A worker waits in a [`Poller`], or in any loop of the user's that can watch
+//! four descriptors.
+//!
+//! | file | its one job |
+//! |---|---|
+//! | `master` | the loop: wait, hand over, do what follows |
+//! | `dispatch` | what a wait brought, as events |
+//! | `act` | what the core says, as system calls |
+//! | `spawn` | a slot becomes a process |
+//! | `mesh`, `budget` | who has to be told of whom, and how many descriptors may be on their way |
+//! | `worker`, `listen` | a worker's side: what it can say, what it hears |
+//! | `poller` | a loop for a worker that has none |
+//!
+//! # Invariants
+//!
+//! - Each process holds the descriptors that the design gives it, and no other (test
+//!   `every_process_holds_what_the_design_allows`).
+//! - Whatever a worker missed, it knows in the end who lives (tests `a_stopped_worker_catches_up`,
+//!   `a_worker_without_room_asks_again_and_converges`).
+//! - A worker never returns into the master's code (tests `a_panicking_worker_ends_as_a_worker`,
+//!   `a_worker_that_returns_does_not_return_to_the_master`).
+//! - Nothing is allocated, in a master or in a worker (test `nothing_is_allocated`).
+//! - No code runs in a signal handler: signals are blocked, and read from a descriptor.
+//!
+//! # Why not threads, or an async runtime
+//!
+//! A thread that corrupts memory takes all of them along; a worker that does is replaced within
+//! milliseconds. And forking is only safe where there is one thread, which [`Master::new`] checks.
+//!
+//! # Cost
+//!
+//! A turn: one `epoll_wait`, then one system call a signal, a death, a message. A spawn: six, and
+//! two more an announcement. An idle master and an idle worker make none.
 #![forbid(unsafe_code)]
 
 mod act;

@@ -167,7 +167,9 @@ pub(crate) fn receive(
     };
     let received = received.map_err(errno)?;
     ancillary.truncated = message.flags & MSG_CTRUNC != 0;
-    ancillary.read(message.control_length);
+    if message.control_length > 0 {
+        ancillary.read(message.control_length);
+    }
     Ok(received)
 }
 

@@ -111,7 +111,7 @@ pub(crate) fn a_second_thread_makes_fork_an_error() {
     assert!(second.join().expect("it does not panic"));
 
     // The same proof and the same pair serve once the thread is gone.
-    drop(crate::support::alone());
+    let _now_alone = crate::support::alone();
     let forked = pairs.fork(&mut alone, |child| {
         u8::from(child.send(FromWorker::Ready).is_err())
     });

@@ -24,6 +24,18 @@ pub(crate) struct Reality {
     /// The process was signalled.
     terminated: bool,
     killed: bool,
+    /// Its control channel.
+    channel: Channel,
+}
+
+/// What goes on in the channel to a process.
+#[derive(Clone, Copy, Default, PartialEq)]
+enum Channel {
+    #[default]
+    Idle,
+    Announcing,
+    Replacing,
+    Full,
 }
 
 /// How far time jumps.
@@ -50,6 +62,7 @@ pub(crate) struct World<const N: usize> {
     pub(crate) real: [Reality; N],
     pub(crate) now: Instant,
     pub(crate) exited: bool,
+    meshed: bool,
 }
 
 /// What can happen.
@@ -65,9 +78,10 @@ pub(crate) fn index(place: usize) -> SlotIndex {
 }
 
 impl<const N: usize> World<N> {
-    pub(crate) fn new(config: Config) -> Self {
+    pub(crate) fn new(config: Config, meshed: bool) -> Self {
         let mut world = Self {
-            master: Master::new(config),
+            master: Master::new(config.workers(N).mesh(meshed)),
+            meshed,
             real: [Reality::default(); N],
             // Long after the origin: nothing here is older than that.
             now: Instant::from_ms(1 << 40),
@@ -103,10 +117,11 @@ impl<const N: usize> World<N> {
                     | u8::from(real.process.is_some()) << 1
                     | u8::from(real.reclaiming.is_some()) << 2
                     | u8::from(real.terminated) << 3
-                    | u8::from(real.killed) << 4,
+                    | u8::from(real.killed) << 4
+                    | (real.channel as u8) << 5,
             );
         }
-        if polling == Polling::Drained {
+        if polling == Polling::Drained && !self.meshed {
             parts[1..=N].sort_unstable();
         }
         parts.join(&u8::MAX)
@@ -124,7 +139,14 @@ impl<const N: usize> World<N> {
             }
             if let Some((id, _)) = real.process {
                 events.push(Event::Ready(id));
-                events.extend(STATUSES.map(|status| Event::Exited(id, status)));
+                // A mesh is told that it died, not of what.
+                let statuses = if self.meshed {
+                    &STATUSES[1..3]
+                } else {
+                    &STATUSES[..]
+                };
+                events.extend(statuses.iter().map(|status| Event::Exited(id, *status)));
+                self.mesh_events(id, real.channel, &mut events);
             }
             if let Some(id) = real.reclaiming {
                 events.push(Event::Reclaimed(id));
@@ -144,6 +166,24 @@ impl<const N: usize> World<N> {
         steps
     }
 
+    /// What can come from the mesh. Refusals are left out: they last long, and are traced elsewhere.
+    fn mesh_events(&self, id: SlotId, channel: Channel, events: &mut Vec<Event>) {
+        if !self.meshed {
+            return;
+        }
+        events.extend([Event::MeshBroken(id), Event::Missed(id, 0)]);
+        match channel {
+            Channel::Idle => {}
+            Channel::Announcing => {
+                let versions = self.master.announcements(id).map(|entry| entry.version);
+                events.extend(versions.map(|version| Event::Announced(id, version)));
+                events.push(Event::Blocked(id));
+            }
+            Channel::Replacing => events.extend([Event::MeshReplaced(id), Event::Blocked(id)]),
+            Channel::Full => events.push(Event::Writable(id)),
+        }
+    }
+
     /// It happens; returns what the core wants done.
     pub(crate) fn take(&mut self, step: Step, polling: Polling) -> Vec<Action> {
         let event = match step {
@@ -160,6 +200,7 @@ impl<const N: usize> World<N> {
         };
         match event {
             Event::Spawned(id, pid) => {
+                self.master.paired(id);
                 let real = &mut self.real[id.index().as_usize()];
                 real.forking = None;
                 real.process = Some((id, pid));
@@ -169,6 +210,10 @@ impl<const N: usize> World<N> {
                 self.real[id.index().as_usize()] = Reality::default();
             }
             Event::Reclaimed(id) => self.real[id.index().as_usize()].reclaiming = None,
+            Event::Announced(id, _) | Event::MeshReplaced(id) | Event::Writable(id) => {
+                self.real[id.index().as_usize()].channel = Channel::Idle;
+            }
+            Event::Blocked(id) => self.real[id.index().as_usize()].channel = Channel::Full,
             _ => {}
         }
         self.master.handle(self.now, event);
@@ -177,8 +222,8 @@ impl<const N: usize> World<N> {
             while let Some(action) = self.master.poll() {
                 self.perform(action);
                 actions.push(action);
-                // Of one event: at most two things for each slot, and three reports.
-                assert!(actions.len() <= 2 * N + 4, "a turn is bounded: {actions:?}");
+                // Of one event: at most two things for each slot, and three reports; a mesh adds one.
+                assert!(actions.len() <= 3 * N + 4, "a turn is bounded: {actions:?}");
             }
         }
         actions
@@ -217,6 +262,19 @@ impl<const N: usize> World<N> {
                     order == Order::Terminate || !real.terminated,
                     "{action:?}, late"
                 );
+            }
+            Action::Announce(id) | Action::ReplaceMesh(id) => {
+                let real = &mut self.real[id.index().as_usize()];
+                assert_eq!(
+                    real.process.map(|(own, _)| own),
+                    Some(id),
+                    "{action:?} of the dead"
+                );
+                assert!(real.channel != Channel::Full, "{action:?} in vain");
+                real.channel = match action {
+                    Action::Announce(_) => Channel::Announcing,
+                    _ => Channel::Replacing,
+                };
             }
             Action::Exit => self.exited = true,
             _ => {}
@@ -277,6 +335,15 @@ impl<const N: usize> World<N> {
 
     /// What must be so besides when every action was taken.
     pub(crate) fn check_drained(&self) {
+        for real in &self.real {
+            let Some((id, _)) = real.process else {
+                continue;
+            };
+            let telling = self.master.phase() != Phase::Stopping;
+            let behind = self.master.announcements(id).next().is_some();
+            let asked = real.channel != Channel::Idle;
+            assert!(!telling || !behind || asked, "nobody tells {id}");
+        }
         if self.master.phase() == Phase::Running {
             let slots = self.master.table().occupied();
             let mut numbers: Vec<_> = slots.map(|(_, slot)| slot.number).collect();
