@@ -38,6 +38,7 @@ fn main() {
         forks::a_gone_reader_is_an_error_and_not_a_signal,
         forks::a_refused_fork_gives_the_pair_back,
         senders::the_kernel_names_the_sender,
+        senders::a_name_is_not_kept_for_the_next_read,
         senders::a_sender_that_cannot_be_seen_is_not_named,
         senders::without_credentials_nobody_is_named,
         senders::the_end_of_a_mesh_pair_that_reads_cannot_be_written_to,

@@ -117,7 +117,9 @@ pub(crate) fn run(peers: Peers, effort: Effort) {
     let rows = [&ours, peers.trips_on_one_cpu].concat();
     Table::measure(title, "p50, ns", &rows, rounds / 2 + 1, frames / 20).print();
 
-    bars(peers, &single, &batched, &carried);
+    if rounds > 1 {
+        bars(peers, &single, &batched, &carried);
+    }
 }
 
 fn bars(peers: Peers, single: &Table, batched: &Table, carried: &Table) {

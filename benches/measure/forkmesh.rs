@@ -8,7 +8,8 @@ use forkmesh::channel::{
 };
 use forkmesh::wire::{Command, Message};
 
-use super::process::{Forked, something};
+use super::process::Forked;
+use super::waiting::something;
 use super::{Contender, Received, Receives, Sends};
 
 /// A control pair; `BATCH` frames a send.

@@ -21,9 +21,11 @@ pub(crate) mod plain;
 pub(crate) mod process;
 pub(crate) mod rounds;
 pub(crate) mod stream;
+pub(crate) mod waiting;
 
 use ::forkmesh::channel::Alone;
-use process::{Clock, Forked, Waiter, now_ns, pin};
+use process::{Forked, now_ns};
+use waiting::{Clock, Waiter, pin};
 
 /// How many bytes a frame has, for every contender.
 pub(crate) const FRAME: usize = 32;

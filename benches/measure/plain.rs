@@ -5,6 +5,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use forkmesh::channel::Alone;
 
 use super::process::{self, Forked, checked};
+use super::waiting::something;
 use super::{Contender, FRAME, Received, Receives, Sends};
 
 const FLAGS: i32 = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
@@ -50,7 +51,7 @@ impl<const N: usize> Contender for Descriptors<N> {
     type Far = Bearing<N>;
 
     fn fork(_: &mut Alone, child: impl FnOnce(Self::Far) -> u8) -> (Self::Near, Forked) {
-        let bearing = |end| Bearing(end, process::something());
+        let bearing = |end| Bearing(end, something());
         fork(bearing, bearing, child)
     }
 }

@@ -55,6 +55,11 @@ impl Table {
         Some(median(&mut ratios))
     }
 
+    /// The median of a row.
+    pub(crate) fn figure(&self, name: &str) -> Option<f64> {
+        Some(median(&mut self.figures[self.row(name)?].clone()))
+    }
+
     fn row(&self, name: &str) -> Option<usize> {
         self.names.iter().position(|other| *other == name)
     }
@@ -72,17 +77,12 @@ impl Table {
             self.unit, "median", "ratio", "middle half"
         );
         for (row, name) in self.names.iter().enumerate() {
-            let mut figures = self.figures[row].clone();
+            let figure = self.figure(name).unwrap_or(f64::NAN);
             let mut ratios = self.ratios(row, 0);
             let ratio = median(&mut ratios);
-            let (low, high) = (
-                ratios[ratios.len() / 4],
-                ratios[(ratios.len() * 3 / 4).min(ratios.len() - 1)],
-            );
-            println!(
-                "  {name:34} {:>10.1} {ratio:>8.3}   {low:>6.3} – {high:>6.3}",
-                median(&mut figures)
-            );
+            let low = ratios[ratios.len() / 4];
+            let high = ratios[ratios.len() * 3 / 4];
+            println!("  {name:34} {figure:>10.1} {ratio:>8.3}   {low:>6.3} – {high:>6.3}");
         }
     }
 }

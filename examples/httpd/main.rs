@@ -28,8 +28,8 @@ mod request;
 mod response;
 mod server;
 
+use core::net::SocketAddr;
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use forkmesh::machine::{Backoff, Config};

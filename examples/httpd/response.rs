@@ -136,7 +136,9 @@ fn write_date(field: &mut Vec<u8>, second: u64) {
 
 /// Year, month from 0 and day from 1 of so many days after 1 January 1970.
 fn calendar(days: u64) -> (u64, usize, u64) {
-    let is_leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let is_leap = |year: u64| {
+        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+    };
     let (mut year, mut left) = (1970, days);
     loop {
         let length = if is_leap(year) { 366 } else { 365 };

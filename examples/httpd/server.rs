@@ -1,6 +1,7 @@
 //! `Server`: the loop of one worker, and the connections that it has.
 
-use std::time::{Duration, Instant};
+use core::time::Duration;
+use std::time::Instant;
 
 use forkmesh::run::{Event, Exit, Interest, Poller, Ready, Worker};
 use rustix::fd::OwnedFd;
@@ -58,7 +59,7 @@ impl<'w> Server<'w> {
             }
             for ready in batch.drain(..) {
                 match ready.token {
-                    acceptor::TOKEN => self.accept(),
+                    acceptor::TOKEN => drop(self.accept()),
                     token => self.advance(token),
                 }
             }
@@ -95,9 +96,9 @@ impl<'w> Server<'w> {
 
     /// Finishes what was begun: who is connected already, though not accepted yet, counts as that.
     fn drain(&mut self) {
-        self.accept();
-        self.acceptor.close(&self.poller);
         self.site.draining = true;
+        while self.accept() > 0 {}
+        self.acceptor.close(&self.poller);
         for place in 0..self.connections.len() {
             if self.connections[place].socket().is_some() && self.connections[place].is_idle() {
                 // A request may have come in this moment.
@@ -107,13 +108,12 @@ impl<'w> Server<'w> {
         }
     }
 
-    fn accept(&mut self) {
+    /// Takes in who waits at the door; how many.
+    fn accept(&mut self) -> usize {
         let mut accepted = 0;
-        while accepted < ACCEPT_BATCH {
-            let Some(place) = self.place() else {
-                self.acceptor.full(&self.poller);
-                return;
-            };
+        while accepted < ACCEPT_BATCH
+            && let Some(place) = self.place()
+        {
             let Some(socket) = self.acceptor.accept(&self.poller, self.site.now) else {
                 self.vacant.push(place);
                 break;
@@ -124,9 +124,13 @@ impl<'w> Server<'w> {
             // over before it was ever watched.
             self.advance(place);
         }
-        if accepted > 0 {
+        if self.open() == MOST_CONNECTIONS {
+            // Now, and not when the next one comes: its wake-up would be lost on this worker.
+            self.acceptor.full(&self.poller);
+        } else if accepted > 0 {
             self.acceptor.requeue(&self.poller, self.site.now);
         }
+        accepted
     }
 
     /// A place for a connection, unless all are in use.

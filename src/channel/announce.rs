@@ -27,7 +27,7 @@ const MOST_CHANGES: usize = 127;
 pub(crate) enum Entry<'f> {
     /// A sibling lives; its descriptor, unless the recipient holds it.
     Open(Subject, u64, Option<BorrowedFd<'f>>),
-    /// A life is over.
+    /// Nobody has a place; the subject is its next life.
     Close(Subject, u64),
 }
 

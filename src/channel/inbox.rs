@@ -131,6 +131,11 @@ impl Inbox {
         }))
     }
 
+    /// Whether frames of the last read are left.
+    pub(crate) fn has_more(&self) -> bool {
+        self.next < self.filled
+    }
+
     /// The next descriptor that came with the frame that was read last.
     pub fn descriptor(&mut self) -> Option<OwnedFd> {
         if self.next == self.filled {

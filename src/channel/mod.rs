@@ -7,12 +7,13 @@
 //!
 //!   two pairs a worker
 //!   control   Parent<End0>        the master's alone     orders down, reports up
-//!   mesh      Parent<End0, Mesh>  a copy travels to each sibling and is a Peer<End0> there
-//!             Child<End1, Mesh>   receives only: user messages, with the kernel's word for who sent
+//!   mesh      Parent<End0, Mesh>  later siblings inherit a copy, earlier ones are sent one: Peer<End0>
+//!             Child<End1, Mesh>   receives only; the kernel can be asked to name the sender
 //! ```
 //!
-//! Authority is who holds the end: an order can only arrive on the control pair, whose `End0` nobody
-//! but the master has. `Parent<End1>` and `Child<End0>` do not exist.
+//! Authority is who holds the end: an order counts only where it came by the control pair, whose
+//! `End0` nobody but the master has. What a hostile sibling writes to a mesh pair can look like an
+//! order; `run` refuses and counts it. `Parent<End1>` and `Child<End0>` do not exist.
 //!
 //! Sending never blocks, is all or nothing, and gives back what it could not send. Receiving fills
 //! an [`Inbox`] with up to 128 frames a call and hands them out one by one, each with the

@@ -64,7 +64,7 @@ pub enum Report {
     Exited(SlotId, Pid, ExitStatus),
     /// The slot of a dead worker cools off for this many milliseconds, from its death.
     Delayed(SlotId, u64),
-    /// The slot of a dead worker was given up, until a reload.
+    /// The slot of a dead worker was given up.
     Parked(SlotId, Why),
 }
 

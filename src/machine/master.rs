@@ -98,7 +98,8 @@ impl<const N: usize> Master<N> {
     }
 
     /// Takes in what happened. [`Master::poll`] says what follows from it. Constant time, but for
-    /// `Elapsed`, `Quit` and `Terminate`, which walk the slots.
+    /// `Elapsed`, `Quit` and `Terminate`, which walk the slots, and for a change that puts recipients
+    /// behind: each of them once until it is announced to.
     pub fn handle(&mut self, now: Instant, event: Event) {
         if self.take(now, event).is_none() {
             self.ignored += 1;

@@ -75,10 +75,11 @@ impl Master {
         }
     }
 
-    pub(super) fn watch_control(&self, slot: SlotId, flags: EventFlags) {
-        if let Some(end) = self.control.at(slot.index()) {
+    /// Watches a worker's control end for something else; whether it is watched at all.
+    pub(super) fn watch_control(&self, slot: SlotId, flags: EventFlags) -> bool {
+        self.control.at(slot.index()).is_some_and(|end| {
             let token = Token::Control(slot).to_u64();
-            let _ = self.waiting().poll.modify(end, token, flags);
-        }
+            self.waiting().poll.modify(end, token, flags).is_ok()
+        })
     }
 }

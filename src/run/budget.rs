@@ -2,12 +2,16 @@
 //!
 //! The kernel refuses to send more once as many are unreceived, over all of a user's sockets, as the
 //! sender's limit on open descriptors. A worker that does not read must not use that up for all, so
-//! announcements stay under a quarter of it.
+//! announcements stay under a quarter of it, and one recipient under an eighth of that. Whoever has
+//! nothing on its way is always sent one, so that nobody waits for somebody else to read.
 
 use rustix::fd::AsFd;
 
 use crate::sys::socket;
 use crate::table::{SLOTS, SlotIndex};
+
+/// How many recipients can be slow at once without any of them being slowed down further.
+const SHARES: usize = 8;
 
 /// What was sent and may not have been received yet.
 #[derive(Debug)]
@@ -33,7 +37,10 @@ impl Budget {
         if self.to[to.as_usize()] > 0 && socket::unread(end) == Ok(0) {
             self.arrived(to);
         }
-        self.most.saturating_sub(self.in_flight)
+        let own = usize::from(self.to[to.as_usize()]);
+        let left = self.most.saturating_sub(self.in_flight);
+        let share = (self.most / SHARES).saturating_sub(own);
+        left.min(share).max(usize::from(own == 0))
     }
 
     pub(super) fn sent(&mut self, to: SlotIndex, descriptors: usize) {

@@ -14,6 +14,13 @@ use crate::sys::signal;
 use crate::table::SlotId;
 use crate::wire::{Command, Resync};
 
+/// How many reads empty a full socket. A process that inherited the end from the dead could go on
+/// talking; nobody listens to it.
+const READS_OF_THE_DEAD: usize = 64;
+
+/// How many batches of 128 frames one worker is listened to before others get their turn.
+const READS_A_TURN: usize = 8;
+
 impl Master {
     pub(super) fn dispatch(&mut self, service: &mut impl Service, token: u64, flags: EventFlags) {
         match Token::from_u64(token) {
@@ -25,14 +32,10 @@ impl Master {
                     self.happened(service, Event::Writable(slot));
                 }
                 if flags.contains(EventFlags::IN) {
-                    self.listen(service, slot);
+                    self.listen(service, slot, READS_A_TURN);
                 }
-                // A worker that closed its end is not worth a turn each time round.
-                if flags.contains(EventFlags::HUP)
-                    && self.is_there(slot)
-                    && let Some(end) = self.control.at(slot.index())
-                {
-                    let _ = self.waiting().poll.remove(end);
+                if flags.contains(EventFlags::HUP) {
+                    self.stop_watching(slot);
                 }
             }
             None => {}
@@ -80,19 +83,24 @@ impl Master {
             // Somebody else reaped it: that it is gone is all that can be known.
             Err(_) => ExitStatus::Code(u8::MAX),
         };
-        self.listen(service, slot); // what it said before it died
+        self.listen(service, slot, READS_OF_THE_DEAD); // what it said before it died
         self.happened(service, Event::Exited(slot, status));
     }
 
-    /// Reads all that a worker has said.
-    fn listen(&mut self, service: &mut impl Service, slot: SlotId) {
-        while self.is_there(slot) {
+    /// Reads what a worker has said, `most_reads` times at the most: one that never stops talking
+    /// must not keep the others waiting. What is left is still there the next turn.
+    fn listen(&mut self, service: &mut impl Service, slot: SlotId, most_reads: usize) {
+        for _ in 0..most_reads {
+            if !self.is_there(slot) {
+                return;
+            }
             let Some(end) = self.control.at(slot.index()) else {
                 return;
             };
             let filled = match end.receive(&mut self.inbox) {
                 Ok(filled) => filled,
-                Err(ReceiveError::Empty | ReceiveError::Gone | ReceiveError::Refused(_)) => return,
+                Err(ReceiveError::Gone) => return self.stop_watching(slot),
+                Err(ReceiveError::Empty | ReceiveError::Refused(_)) => return,
             };
             while let Some(parcel) = self.inbox.take() {
                 let Ok(parcel) = parcel else {
@@ -107,6 +115,16 @@ impl Master {
             if !filled.more {
                 return;
             }
+        }
+    }
+
+    /// A worker that closed its end, or shut it down, is not worth a turn each time round. That it
+    /// lives or dies is known by its pidfd.
+    fn stop_watching(&self, slot: SlotId) {
+        if self.is_there(slot)
+            && let Some(end) = self.control.at(slot.index())
+        {
+            let _ = self.waiting().poll.remove(end); // it may be out already
         }
     }
 

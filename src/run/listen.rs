@@ -15,11 +15,17 @@ use crate::sys::signal;
 use crate::table::SlotId;
 use crate::wire::Command;
 
+/// How many reads of the mesh there are between two looks at everything else.
+const READS_AT_A_TIME: u8 = 8;
+
 impl Worker {
     /// The next thing that this worker is told; `None` when nothing is left to read. What the master
     /// says is read before what siblings say.
     pub fn receive(&mut self) -> Option<Event> {
         self.report();
+        if self.orphan {
+            self.readable.remove(Sources::MASTER | Sources::CONTROL);
+        }
         loop {
             let event = if self.moves_told != self.moves {
                 self.moves_told = self.moves;
@@ -29,14 +35,14 @@ impl Worker {
             } else if self.readable.contains(Sources::SIGNALS) {
                 self.read_signal()
             } else if self.readable.contains(Sources::CONTROL) {
-                self.read_control();
-                None
+                self.read_control()
             } else if self.readable.contains(Sources::MASTER) {
                 self.look_at_master()
             } else if let Some(parcel) = self.mail.take() {
                 parcel.ok().and_then(|parcel| self.open_mail(parcel))
             } else if self.readable.contains(Sources::MESH) {
                 self.read_mesh();
+                self.look_up();
                 None
             } else {
                 self.report();
@@ -55,6 +61,9 @@ impl Worker {
 
     /// Says what the master has to know, as far as the channel takes it.
     pub(super) fn report(&mut self) {
+        if self.orphan {
+            return; // nobody is there to be told
+        }
         let now = now();
         while let Some(report) = self.parts.core.owed(now) {
             let said = match report {
@@ -66,16 +75,14 @@ impl Worker {
         }
     }
 
-    fn read_control(&mut self) {
+    fn read_control(&mut self) -> Option<Event> {
         match self.parts.control.receive(&mut self.heard) {
             Ok(filled) => self.readable.set(Sources::CONTROL, filled.more),
-            Err(ReceiveError::Gone) => {
-                // Every copy of the master's end is closed. Its pidfd says the same, for certain.
-                self.readable.remove(Sources::CONTROL);
-                self.readable.insert(Sources::MASTER);
-            }
+            // Every copy of the master's end is closed: there is no master any more.
+            Err(ReceiveError::Gone) => return self.lose_master(),
             Err(_) => self.readable.remove(Sources::CONTROL),
         }
+        None
     }
 
     fn read_mesh(&mut self) {
@@ -98,6 +105,15 @@ impl Worker {
         }
     }
 
+    /// Siblings that never stop talking must not drown out the master: now and then a worker looks
+    /// up from its mail.
+    fn look_up(&mut self) {
+        self.mesh_reads = (self.mesh_reads + 1) % READS_AT_A_TIME;
+        if self.mesh_reads == 0 {
+            self.readable |= Sources::SIGNALS | Sources::CONTROL | Sources::MASTER;
+        }
+    }
+
     fn read_signal(&mut self) -> Option<Event> {
         let Some(caught) = signal::next(&self.signals) else {
             self.readable.remove(Sources::SIGNALS);
@@ -111,14 +127,18 @@ impl Worker {
         }
     }
 
-    /// Without a master there is nobody to replace what breaks: the worker drains.
     fn look_at_master(&mut self) -> Option<Event> {
         self.readable.remove(Sources::MASTER);
-        if !self.parts.master.as_ref().is_some_and(is_readable) {
-            return None;
+        if self.parts.master.as_ref().is_some_and(is_readable) {
+            return self.lose_master();
         }
+        None
+    }
+
+    /// Without a master there is nobody to replace what breaks: the worker drains.
+    fn lose_master(&mut self) -> Option<Event> {
         self.orphan = true;
-        self.parts.master = None; // it would be readable for ever
+        self.readable.remove(Sources::MASTER | Sources::CONTROL);
         self.turn(Life::Draining)
     }
 

@@ -80,11 +80,13 @@ impl Master {
     }
 
     fn failed(&self, to: SlotId, fault: SendFault) -> Event {
-        if fault == SendFault::Full {
-            self.watch_control(to, EventFlags::IN | EventFlags::OUT);
-            return Event::Blocked(to);
+        // Where nothing would say that there is room again, it is tried again by deadline.
+        let told = EventFlags::IN | EventFlags::OUT;
+        if fault == SendFault::Full && self.watch_control(to, told) {
+            Event::Blocked(to)
+        } else {
+            Event::Refused(to)
         }
-        Event::Refused(to)
     }
 }
 

@@ -64,7 +64,12 @@ impl Poller {
 
     fn watch(&self, worker: &Worker, source: Sources) -> Result<(), Errno> {
         match worker.source(source) {
-            Some(fd) => self.poll.add(fd, source.bits().into(), EventFlags::IN),
+            // Edge-triggered: a copy that another process holds can keep a closed one in the set,
+            // and an end that is at its end would be reported for ever.
+            Some(fd) => {
+                let flags = EventFlags::IN | EventFlags::ET;
+                self.poll.add(fd, source.bits().into(), flags)
+            }
             None => Ok(()),
         }
     }
@@ -110,6 +115,7 @@ impl Poller {
             self.moves = worker.moves();
         }
         let timeout = match (worker.timeout_ms(), most_ms) {
+            _ if worker.has_more() => Some(0),
             (Some(due), Some(most)) => Some(due.min(most)),
             (due, most) => due.or(most),
         };

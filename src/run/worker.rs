@@ -57,6 +57,7 @@ pub struct Worker {
     pub(super) moves: u32,
     pub(super) moves_told: u32,
     pub(super) orphan: bool,
+    pub(super) mesh_reads: u8,
     pub(super) refused: u64,
 }
 
@@ -121,6 +122,7 @@ impl Worker {
             moves: 0,
             moves_told: 0,
             orphan: false,
+            mesh_reads: 0,
             refused: 0,
         })
     }
@@ -247,10 +249,12 @@ impl Worker {
         self.parts.control.send_with(message, descriptor)
     }
 
-    /// The descriptor of one source; `None` for one that this worker has not, and for several.
+    /// The descriptor of one source; `None` for one that this worker has not, and for several. An
+    /// orphan has neither a master nor a control end to wait for: both would be readable for ever.
     #[must_use]
     pub fn source(&self, source: Sources) -> Option<BorrowedFd<'_>> {
         match source {
+            Sources::MASTER | Sources::CONTROL if self.orphan => None,
             Sources::MASTER => self.parts.master.as_ref().map(AsFd::as_fd),
             Sources::SIGNALS => Some(self.signals.as_fd()),
             Sources::CONTROL => Some(self.parts.control.as_fd()),
@@ -262,6 +266,12 @@ impl Worker {
     /// These sources are readable, or may be.
     pub fn readable(&mut self, sources: Sources) {
         self.readable |= sources;
+    }
+
+    /// Whether something that was readable has not been read: [`Worker::receive`] was not called
+    /// until it said `None`.
+    pub(super) fn has_more(&self) -> bool {
+        !self.readable.is_empty() || self.heard.has_more() || self.mail.has_more()
     }
 
     /// What was wrong with what came from the master, and from the siblings.
@@ -282,6 +292,7 @@ impl Worker {
     pub fn timeout_ms(&self) -> Option<u64> {
         match self.parts.core.deadline() {
             Instant::NEVER => None,
+            _ if self.orphan => None,
             due => Some(due.ms_since(now())),
         }
     }

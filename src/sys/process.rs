@@ -1,7 +1,7 @@
 //! Processes: made by fork, known by pidfd, left by exit_group.
 //!
 //! ```text
-//!   Alone ──fork──┬── Forked::Parent(Process)       pidfd and pid; reaped by `Process::wait`
+//!   Alone ──fork──┬── Forked::Parent(Process)       pidfd and pid; reaped by `reap`
 //!                 └── Forked::Child(Leash) ──run──► exit_group      returns, panics: all the same
 //! ```
 
@@ -123,7 +123,8 @@ pub(crate) fn fork(alone: &mut Alone) -> Result<Forked, ForkError> {
 pub enum ForkError {
     /// Another thread runs: the child could meet its locks.
     NotAlone(NotAlone),
-    /// The kernel refused: EAGAIN for a limit on processes, ENOMEM, EMFILE for the pidfd.
+    /// The kernel refused: EAGAIN for a limit on processes, ENOMEM, EMFILE for the pidfd. ESRCH where
+    /// SIGCHLD is ignored and the child has ended before it could be known.
     Refused(Errno),
 }
 
@@ -223,13 +224,15 @@ mod imp {
         }
     }
 
-    /// The child is ours to reap, so its pid is its own until we do.
+    /// The child is ours to reap, so its pid is its own until we do: unless SIGCHLD is ignored and
+    /// the child gone already. Then there is nobody to know, and the pid may be somebody else's.
     fn known(child: Pid) -> Result<Forked, Errno> {
         match pidfd_open(child, PidfdFlags::empty()) {
             Ok(pidfd) => Ok(Forked::Parent(Process {
                 pidfd,
                 pid: child.as_raw_nonzero().get(),
             })),
+            Err(Errno::SRCH) => Err(Errno::SRCH),
             Err(errno) => {
                 let _ = kill_process(child, Signal::KILL);
                 let _ = waitpid(Some(child), WaitOptions::empty());

@@ -3,8 +3,8 @@
 //! ```text
 //!   index     0        1        2               1021    1022      1023
 //!          ┌────────┬────────┬────────┬─ ─ ─ ─┬───────┬─────────┬─────────┐
-//!          │ 0.1    │ 1.4    │ 2.1    │       │       │ master  │ master  │
-//!          │ Live   │ Cooling│ Live   │       │ Vacant│ (other) │         │
+//!          │ 0.1    │ 1.4    │ 2.1    │       │       │ kept for│ masters │
+//!          │ Live   │ Cooling│ Live   │       │ Vacant│         │         │
 //!          └────────┴────────┴────────┴─ ─ ─ ─┴───────┴─────────┴─────────┘
 //!            ▲ SlotId = index.generation; the number of the worker, its epoch and policy beside it
 //! ```
@@ -16,7 +16,8 @@
 //!
 //! - A [`SlotId`] reaches its slot only in its own life: every way to lose a process raises the
 //!   generation (test `an_old_id_never_reaches_the_slot`).
-//! - Two slots never name the same pid (test `exhaustive`).
+//! - Two slots never name the same pid, if the kernel's word is taken for which process was spawned
+//!   (test `exhaustive`).
 //! - At most [`CHILDREN`] slots are ever claimed (test `the_masters_rows_are_never_claimed`).
 //!
 //! # Example
@@ -60,7 +61,7 @@ pub struct Table<const N: usize = SLOTS> {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum Refused {
-    /// The id names a life that is over, or a row that this table does not have.
+    /// The id names a life that is over or has not begun, or a row that this table does not have.
     Stale,
     /// The state that the slot is in does not allow the change.
     State(State),
@@ -113,8 +114,7 @@ impl<const N: usize> Table<N> {
     }
 
     /// The slot, to change what is said of it; its state is changed by [`Table::apply`] alone.
-    #[must_use]
-    pub fn slot_mut(&mut self, id: SlotId) -> Option<&mut Slot> {
+    pub(crate) fn slot_mut(&mut self, id: SlotId) -> Option<&mut Slot> {
         self.slots
             .get_mut(id.index().as_usize())
             .filter(|slot| slot.generation() == id.generation())

@@ -11,7 +11,7 @@
 //! | slot number (≥ 0) | keeps its own | the slot is spawned again by [`Change::Elapsed`](super::Change) |
 //!
 //! nginx's `just_spawn` bit spares a new worker the QUIT that a reload sends to the old ones. Here
-//! each slot carries its epoch, and only older epochs are retired: the bit is a comparison.
+//! each slot carries its epoch, and the bit is a comparison of epochs.
 
 bitflags::bitflags! {
     /// What is to happen when the process of a slot ends.
@@ -23,7 +23,7 @@ bitflags::bitflags! {
         const RESTART_ON_SUCCESS = 1 << 1;
         /// Start it again, whatever it died of (but exit code 2).
         const RESTART = Self::RESTART_ON_FAILURE.bits() | Self::RESTART_ON_SUCCESS.bits();
-        /// It has no channel, is told nothing, and outlives the master.
+        /// It has no channel, is told nothing, and outlives the master. No worker is made so yet.
         const DETACHED = 1 << 2;
     }
 }

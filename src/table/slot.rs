@@ -7,8 +7,8 @@ use crate::table::{Change, Generation, Instant, Policy, State};
 pub struct Slot {
     generation: Generation,
     state: State,
-    /// Which worker of its epoch this is, from 0. CPU, priority and reuseport socket follow the
-    /// number to the successor; messages and ownership follow the id.
+    /// Which worker of its epoch this is, from 0. The successor has the same number; messages and
+    /// ownership follow the id.
     pub number: u16,
     /// What is to happen when the process ends.
     pub policy: Policy,

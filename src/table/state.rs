@@ -10,6 +10,9 @@
 //!     │              Cooling ──Elapsed──► Starting(None)                         Reclaiming(after)
 //!     │              Parked  ──Revive───► Starting(None)                                │Reclaimed
 //!     └───Release─── Cooling | Parked                        Cooling | Parked | Vacant ◄┘ (after)
+//!
+//!   SpawnFailed(after) leads to Cooling, Parked or Vacant too; Release turns Reclaiming(after) into
+//!   Reclaiming(Vacate).
 //! ```
 //!
 //! # Invariants

@@ -3,8 +3,8 @@
 use core::fmt;
 use core::num::NonZeroI32;
 
-/// A process id: positive. Plain data, good for comparing and printing; processes are signalled
-/// and waited for through pidfds only.
+/// A process id: positive. Plain data, good for comparing and printing; a worker is signalled and
+/// waited for through its pidfd.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(transparent)]
 pub struct Pid(NonZeroI32);

@@ -28,20 +28,20 @@ const RESYNC_MESH: i64 = -1;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum Command {
-    /// A sibling exists; with `version`, the table's low 32 bits.
+    /// A sibling has this place. Said to that worker itself: its new mesh end comes with it.
     Open {
         /// The sibling.
         subject: Subject,
-        /// Which change of the table this is.
+        /// Which change of the table this is: the low 32 bits of the table's version.
         version: u32,
         /// Where the sibling's descriptor is.
         attached: Attached,
     },
-    /// A sibling's life is over.
+    /// Nobody has this place: every life before `subject` is over.
     Close {
-        /// The sibling.
+        /// The place; the generation is that of its next life, which has not begun.
         subject: Subject,
-        /// Which change of the table this is.
+        /// Which change of the table this is: the low 32 bits of the table's version.
         version: u32,
     },
     /// Finish what was begun, then exit.
@@ -75,7 +75,7 @@ pub enum Command {
 pub struct Subject {
     /// Its place in the table.
     pub index: SlotIndex,
-    /// Its life; `None` in a frame from nginx.
+    /// Its life, or the next one in a CLOSE; `None` in a frame from nginx.
     pub generation: Option<Generation>,
     /// Its process; `None` where there is none.
     pub pid: Option<Pid>,

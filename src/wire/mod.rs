@@ -9,14 +9,15 @@
 //!  nginx   command         pid     (hole)  slot            fd      (hole)
 //! ```
 //!
-//! Byte for byte this is nginx's `ngx_channel_t` on a 64-bit Linux; what is ours lies in the two
-//! holes and in the upper half of the command, which are zero in a frame from nginx, and zero means
-//! "unknown" there.
+//! This is nginx's `ngx_channel_t` on a 64-bit Linux. What is ours lies in its two holes and in the
+//! upper half of the command, which are zero in a frame from nginx, and zero means "unknown" there;
+//! and -2 is a word of ours for a descriptor that follows. (On a big-endian machine the tag comes
+//! before the number, as the upper half of a u64 does.)
 //!
 //! | number | command | pid, generation, slot | tag | fd |
 //! |---|---|---|---|---|
-//! | 1 | OPEN | whom it is about | version | ≥ 0: comes with it · -1: none, you hold it · -2: follows |
-//! | 2 | CLOSE | whose life is over | version | |
+//! | 1 | OPEN | who has this place now; to that worker itself: here is your new mesh end | version | ≥ 0: comes with it · -1: none, you hold it · -2: follows |
+//! | 2 | CLOSE | whose place nobody has now; the generation is the next life's, which has not begun | version | |
 //! | 3, 4, 5 | QUIT, TERMINATE, REOPEN | | | |
 //! | 16 | READY | | | |
 //! | 17 | RESYNC | slot 0: of the table · slot -1: of the mesh pair | lowest version | |
@@ -25,18 +26,20 @@
 //! | 32 | USER | 16 bytes of payload | the user's | ≥ 0: comes with it · -1: none |
 //!
 //! Reading has two stages: [`Frame`] is the shape, [`Command`] the meaning. Both are total: no byte
-//! from a channel can panic, and what is not understood is a typed error.
+//! from a channel can panic, and what is not understood is a typed error. A field that a command does
+//! not use is not looked at.
 //!
 //! # Invariants
 //!
 //! - What is written is read back as the same command (test `every_command_survives_the_wire`).
-//! - nginx's own frames are read, and ours to it are its bytes (test `golden_bytes`).
+//! - nginx's own frames are read; a frame of ours that names no sender, generation or version has
+//!   nginx's bytes, but for the descriptor's number (test `golden_bytes`).
 //! - No bytes panic (fuzz target `channel_decode`, test `no_bytes_panic`).
 //!
 //! # Why not a length, a magic number, a checksum
 //!
-//! Both ends are one binary, or one binary and the one that it was forked from, and the kernel does
-//! not damage bytes. What can be wrong is a sender, and a hostile one computes checksums too.
+//! Both ends run one image: between them lies a fork, never an exec. And the kernel does not damage
+//! bytes. What can be wrong is a sender, and a hostile one computes checksums too.
 //!
 //! # Example
 //!

@@ -176,15 +176,19 @@ pub(crate) fn a_child_that_returns_ends_with_its_code() {
 }
 
 /// SIGCHLD ignored, as some shells and supervisors leave it, makes the kernel reap: nothing can be
-/// waited for. Forks and messages go on, also where the child is gone before the parent looks.
+/// waited for, and a child that is gone at once may be gone before it is known. The channel does
+/// not mind.
 pub(crate) fn ignored_signals_do_not_harm_the_channel() {
     in_child(|| {
         set(libc::SIGCHLD, libc::SIG_IGN);
         set(libc::SIGPIPE, libc::SIG_IGN);
         let forked = Pair::new().expect("a pair").fork(&mut alone(), |child| {
+            wait_readable(&child, "the word to go on");
+            assert!(child.receive(&mut Inbox::new()).is_ok());
             u8::from(child.send(FromWorker::Ready).is_err())
         });
         let (parent, process) = forked.expect("a child");
+        parent.send(FromMaster::Reopen).expect("it waits");
         wait_readable(&process, "the end of the child");
         assert!(parent.receive(&mut Inbox::new()).is_ok());
         let gone = parent.send(FromMaster::Quit).expect_err("nobody is there");

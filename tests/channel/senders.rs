@@ -6,7 +6,7 @@ use forkmesh::wire::{Command, Message};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
-use crate::line::{Kind, Line, nothing, on_line, plain, send_raw};
+use crate::line::{Kind, nothing, on_line, plain, send_raw};
 use crate::support::{Kept, alone, wait_readable};
 
 /// The parent sends and the receiver itself, and a child of the receiver's: by the same end.
@@ -25,7 +25,9 @@ pub(crate) fn the_kernel_names_the_sender() {
         line.send(&plain(2), &[]);
         let senders = [(1, child.pid()), (2, std::process::id() as i32)];
         for (tag, pid) in senders {
-            assert_eq!(reads(line, &mut inbox, tag), Some(pid));
+            let more = line.receive(&mut inbox).expect("it was sent").more;
+            assert!(more, "a read that may have stopped at a change of sender");
+            assert_eq!(taken(&mut inbox, tag), Some(pid));
             assert!(
                 inbox.take().is_none(),
                 "a read stops where the sender changes"
@@ -72,6 +74,23 @@ pub(crate) fn without_credentials_nobody_is_named() {
     }
 }
 
+/// One inbox serves many ends: what is known of one sender is not said of the next.
+pub(crate) fn a_name_is_not_kept_for_the_next_read() {
+    on_line(Kind::Named, |named| {
+        on_line(Kind::Mesh, |unnamed| {
+            let mut inbox = Inbox::new();
+            for _ in 0..2 {
+                named.send(&plain(1), &[]);
+                unnamed.send(&plain(2), &[]);
+                named.receive(&mut inbox).expect("it was sent");
+                assert_eq!(taken(&mut inbox, 1), Some(std::process::id() as i32));
+                unnamed.receive(&mut inbox).expect("it was sent");
+                assert_eq!(taken(&mut inbox, 2), None);
+            }
+        });
+    });
+}
+
 /// A receiver in a pid namespace of its own does not see who is outside: the kernel says 0, which
 /// is nobody. Who is inside has a pid outside.
 pub(crate) fn a_sender_that_cannot_be_seen_is_not_named() {
@@ -91,20 +110,22 @@ pub(crate) fn a_sender_that_cannot_be_seen_is_not_named() {
         line.send(&plain(1), &[]);
         let forked = Pair::new().expect("a pair").fork(&mut alone(), |_| {
             assert_eq!(std::process::id(), 1, "the first of its namespace");
-            assert_eq!(reads(line, &mut Inbox::new(), 1), None);
+            let mut inbox = Inbox::new();
+            line.receive(&mut inbox).expect("it was sent");
+            assert_eq!(taken(&mut inbox, 1), None);
             line.send(&plain(2), &[]);
             0
         });
         let (_parent, process) = forked.expect("a child");
         let mut child = Kept::new(process);
         child.ends_well();
-        assert_eq!(reads(line, &mut inbox, 2), Some(child.pid()));
+        line.receive(&mut inbox).expect("it was sent");
+        assert_eq!(taken(&mut inbox, 2), Some(child.pid()));
     });
 }
 
-/// The sender of the next message, which has this tag.
-fn reads(line: &Line, inbox: &mut Inbox, tag: u32) -> Option<i32> {
-    line.receive(inbox).expect("it was sent");
+/// The sender of the next message of the last read, which has this tag.
+fn taken(inbox: &mut Inbox, tag: u32) -> Option<i32> {
     let parcel = inbox.take().expect("a frame").expect("with a meaning");
     assert_eq!(parcel.command, Command::User(Message::new(tag, [0xA5; 16])));
     parcel.pid.map(Pid::as_i32)

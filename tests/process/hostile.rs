@@ -199,25 +199,87 @@ fn deserter(worker: &mut Worker) -> Exit {
     obey(worker, |worker, message| {
         if message.tag == DO {
             let control = worker.source(Sources::CONTROL).expect("its end");
-            shutdown(control, Shutdown::Both).expect("shut down");
+            let how = [Shutdown::Both, Shutdown::Write, Shutdown::Read];
+            shutdown(control, how[usize::from(message.payload[0])]).expect("shut down");
         }
     })
 }
 
 pub(crate) fn a_worker_that_closes_its_end_costs_nothing() {
-    in_child(|| {
-        let mut world = World::new(config(2).terminate_ms(200), deserter);
-        world.all_live(2);
-        let (worker, pid) = world.live()[0];
-        world.tell(worker, DO, [0; 16]);
-        // Had the master nothing better to do than to read the end of a channel, each turn would
-        // come back at once.
-        let start = std::time::Instant::now();
-        for _ in 0..40 {
-            world.turn();
+    for way in [0, 1] {
+        in_child(|| {
+            let mut world = World::new(config(2).terminate_ms(200), deserter);
+            world.all_live(2);
+            let (worker, pid) = world.live()[0];
+            world.tell(worker, DO, [way; 16]);
+            // Had the master nothing better to do than to read the end of a channel, each turn would
+            // come back at once.
+            let start = std::time::Instant::now();
+            for _ in 0..40 {
+                world.turn();
+            }
+            assert!(start.elapsed().as_millis() >= 100, "the master sleeps");
+            // With its channel shut down for reading, too, the worker takes its master for gone.
+            let still = world.live().contains(&(worker, pid));
+            assert!(still || way == 0, "it lives on");
+            world.end();
+        });
+    }
+}
+
+const NOISE: u32 = 101;
+
+/// Talks to the second worker without an end, or to its master.
+fn chatterbox(worker: &mut Worker) -> Exit {
+    obey(worker, |worker, message| {
+        if message.tag != DO {
+            return;
         }
-        assert!(start.elapsed().as_millis() >= 100, "the master sleeps");
-        assert!(world.live().contains(&(worker, pid)));
+        let frame = Frame::new(Command::User(Message::new(NOISE, [0; 16])), None);
+        let noise = frame.to_bytes().repeat(128);
+        say(worker, Message::new(END, [0; 16]));
+        let peer = worker.peer(second(worker)).expect("its end").as_fd();
+        let control = worker.source(Sources::CONTROL).expect("its end");
+        let end = if message.payload[0] == 0 {
+            peer
+        } else {
+            control
+        };
+        loop {
+            let _ = send(end, &noise, SendFlags::NOSIGNAL);
+        }
+    })
+}
+
+pub(crate) fn a_chatty_sibling_does_not_drown_out_the_master() {
+    in_child(|| {
+        let mut world = World::new(config(3).terminate_ms(100), chatterbox);
+        world.all_live(3);
+        let [first, second, _] = world.live()[..] else {
+            panic!("three workers")
+        };
+        world.tell(first.0, DO, [0; 16]);
+        world.hear(first.0, END);
+        for _ in 0..20 {
+            world.siblings_of(second.0);
+        }
+        world.end();
+    });
+}
+
+pub(crate) fn a_chatty_worker_does_not_drown_out_the_others() {
+    in_child(|| {
+        let mut world = World::new(config(3).terminate_ms(100), chatterbox);
+        world.all_live(3);
+        let [first, second, third] = world.live()[..] else {
+            panic!("three workers")
+        };
+        world.tell(first.0, DO, [1; 16]);
+        world.hear(first.0, END);
+        for _ in 0..5 {
+            world.siblings_of(second.0);
+        }
+        world.replace(third.1);
         world.end();
     });
 }

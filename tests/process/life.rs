@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use forkmesh::channel::{Alone, NotAlone, Pair};
 use forkmesh::machine::{Backoff, Config, ExitStatus, Report, Why};
-use forkmesh::run::{Event, Exit, Master, Poller, StartError, Worker};
+use forkmesh::run::{Event, Exit, Master, Poller, Sources, StartError, Worker};
 use forkmesh::table::State;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::process::{PidfdFlags, Signal, pidfd_open};
@@ -228,22 +228,22 @@ pub(crate) fn no_workers_and_terminate() {
     });
 }
 
-pub(crate) fn workers_notice_the_masters_death() {
+/// A master in a process of its own, with three workers; their pidfds.
+fn master_to_lose(work: fn(&mut Worker) -> Exit) -> (support::Kept, Vec<OwnedFd>) {
     let (ours, theirs) = rustix::pipe::pipe().expect("a pipe");
     let pair = Pair::new().expect("a pair");
-    let (_end, process) = pair
-        .fork(&mut support::alone(), move |_| {
-            let mut world = World::new(Config::new().workers(3), obedient);
-            world.all_live(3);
-            for (_, pid) in world.live() {
-                rustix::io::write(&theirs, &pid.as_i32().to_ne_bytes()).expect("said");
-            }
-            loop {
-                world.turn();
-            }
-        })
-        .expect("forked");
-    let kept = support::Kept::new(process);
+    let master = pair.fork(&mut support::alone(), move |_| {
+        let mut world = World::new(Config::new().workers(3), work);
+        world.all_live(3);
+        for (_, pid) in world.live() {
+            rustix::io::write(&theirs, &pid.as_i32().to_ne_bytes()).expect("said");
+        }
+        loop {
+            world.turn();
+        }
+    });
+    let (_, process) = master.expect("forked");
+    let master = support::Kept::new(process);
     let mut workers: Vec<OwnedFd> = Vec::new();
     while workers.len() < 3 {
         let mut pid = [0; 4];
@@ -252,13 +252,60 @@ pub(crate) fn workers_notice_the_masters_death() {
         let pid = rustix::process::Pid::from_raw(i32::from_ne_bytes(pid)).expect("a pid");
         workers.push(pidfd_open(pid, PidfdFlags::empty()).expect("a pidfd"));
     }
+    (master, workers)
+}
+
+pub(crate) fn workers_notice_the_masters_death() {
+    let (master, workers) = master_to_lose(obedient);
     // The first is stopped, and so holds what it holds: that must not hide the death from others.
     rustix::process::pidfd_send_signal(&workers[0], Signal::STOP).expect("stopped");
-    kept.signal(Signal::KILL);
+    master.signal(Signal::KILL);
     wait_readable(workers[1].as_fd(), "a worker drains and goes");
     wait_readable(workers[2].as_fd(), "and another");
     rustix::process::pidfd_send_signal(&workers[0], Signal::CONT).expect("continued");
     wait_readable(workers[0].as_fd(), "and the first, once it can");
+}
+
+/// Drains for a while, and is killed by an assertion if it does not sleep meanwhile.
+fn drains_slowly(worker: &mut Worker) -> Exit {
+    let mut poller = Poller::new(worker).expect("a poller");
+    worker.ready();
+    while !matches!(worker.receive(), Some(Event::Quit)) {
+        poller.wait(worker, None).expect("epoll");
+    }
+    let start = Instant::now();
+    let mut waits = 0;
+    while start.elapsed().as_millis() < 200 {
+        while worker.receive().is_some() {}
+        poller.wait(worker, Some(20)).expect("epoll");
+        waits += 1;
+    }
+    if waits > 50 {
+        // The descriptor that says it to the test: it never closes.
+        loop {
+            std::thread::park();
+        }
+    }
+    Exit::SUCCESS
+}
+
+pub(crate) fn an_orphan_that_drains_sleeps() {
+    let (master, workers) = master_to_lose(drains_slowly);
+    master.signal(Signal::KILL);
+    let ended = workers.iter().map(|worker| {
+        let mut waiting = [rustix::event::PollFd::new(
+            worker,
+            rustix::event::PollFlags::IN,
+        )];
+        let most = rustix::event::Timespec {
+            tv_sec: 20,
+            tv_nsec: 0,
+        };
+        let slept = rustix::event::poll(&mut waiting, Some(&most)) == Ok(1);
+        let _ = rustix::process::pidfd_send_signal(worker, Signal::KILL);
+        slept
+    });
+    assert_eq!(ended.collect::<Vec<_>>(), [true; 3], "each drained asleep");
 }
 
 pub(crate) fn too_few_descriptors_are_an_error() {
@@ -286,6 +333,52 @@ pub(crate) fn too_few_descriptors_are_an_error() {
                 .occupied()
                 .all(|(_, slot)| matches!(slot.state(), State::Live(_)))
         );
+        world.end();
+    });
+}
+
+/// The four sources in a `poll` of the worker's own, without a `Poller`.
+fn on_poll(worker: &mut Worker) -> Exit {
+    use rustix::event::{PollFd, PollFlags, poll};
+    worker.ready();
+    loop {
+        while let Some(event) = worker.receive() {
+            match event {
+                Event::Quit | Event::Terminate => return Exit::SUCCESS,
+                Event::Message {
+                    message, from: me, ..
+                } => {
+                    assert!(me.known);
+                    crate::world::say(worker, message);
+                }
+                _ => {}
+            }
+        }
+        let sources = Sources::all().iter();
+        let sources: Vec<Sources> = sources
+            .filter(|source| worker.source(*source).is_some())
+            .collect();
+        let mut waiting: Vec<PollFd<'_>> = sources
+            .iter()
+            .map(|source| worker.source(*source).expect("a source"))
+            .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
+            .collect();
+        poll(&mut waiting, None).expect("poll");
+        let ready = waiting.iter().zip(&sources);
+        let ready = ready.filter(|(fd, _)| !fd.revents().is_empty());
+        let ready = ready.fold(Sources::empty(), |all, (_, source)| all | *source);
+        worker.readable(ready);
+    }
+}
+
+pub(crate) fn a_worker_can_have_a_loop_of_its_own() {
+    in_child(|| {
+        let mut world = World::new(Config::new().workers(2), on_poll);
+        world.all_live(2);
+        for (worker, _) in world.live() {
+            world.tell(worker, 77, [1; 16]);
+            assert_eq!(world.hear(worker, 77).message.payload, [1; 16]);
+        }
         world.end();
     });
 }

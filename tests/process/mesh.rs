@@ -249,6 +249,35 @@ pub(crate) fn a_stopped_worker_catches_up() {
     });
 }
 
+/// What is on its way to one that does not read must not keep the others from hearing.
+pub(crate) fn a_stopped_worker_does_not_starve_the_others() {
+    in_child(|| {
+        use rustix::process::{Resource, Rlimit, setrlimit};
+        let few = Rlimit {
+            current: Some(100),
+            maximum: Some(100),
+        };
+        setrlimit(Resource::Nofile, few).expect("lowered");
+        let mut world = World::new(eager(4), obedient);
+        world.all_live(4);
+        let (_, stopped) = world.live()[0];
+        signal(stopped, Signal::STOP);
+        for _ in 0..60 {
+            let (_, victim) = world.live()[1];
+            world.replace(victim);
+        }
+        for (worker, _) in world.live().split_off(1) {
+            world.until("it knows all", |world| world.knows_all(worker));
+        }
+        signal(stopped, Signal::CONT);
+        let (worker, _) = world.live()[0];
+        world.until("so does the stopped one, now", |world| {
+            world.knows_all(worker)
+        });
+        world.end();
+    });
+}
+
 pub(crate) fn a_worker_without_room_asks_again_and_converges() {
     in_child(|| {
         let before = open_in(std::process::id() as i32);

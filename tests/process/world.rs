@@ -9,7 +9,9 @@ use forkmesh::wire::Message;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+/// More than this is noise, and not remembered.
+const MOST_SAID: usize = 10_000;
+const PATIENCE: Duration = Duration::from_secs(25);
 
 /// Tell the master of each sibling (`SIBLING`), then `END`.
 pub(crate) const ASK: u32 = 1;
@@ -64,7 +66,7 @@ impl Service for Lab {
                 from,
                 message,
                 descriptor,
-            } => {
+            } if self.said.len() < MOST_SAID => {
                 self.said.push(Said {
                     from,
                     message,

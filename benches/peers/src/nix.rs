@@ -6,7 +6,8 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use forkmesh::channel::Alone;
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 
-use crate::measure::process::{Forked, something};
+use crate::measure::process::Forked;
+use crate::measure::waiting::something;
 use crate::measure::{Contender, FRAME, Received, Receives, Sends, plain};
 
 /// A frame with `CARRIED` descriptors, which is 0 or 1; room to receive one.

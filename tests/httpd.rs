@@ -1,0 +1,45 @@
+//! The example `httpd` from end to end: a real server process, asked over TCP, killed and signalled.
+
+#[path = "httpd/client.rs"]
+mod client;
+#[path = "httpd/life.rs"]
+mod life;
+#[path = "httpd/load.rs"]
+mod load;
+#[path = "httpd/mesh.rs"]
+mod mesh;
+#[path = "httpd/protocol.rs"]
+mod protocol;
+#[path = "httpd/server.rs"]
+mod server;
+mod support;
+
+fn main() {
+    support::run(support::tests![
+        load::new_connections_go_round,
+        load::a_client_that_does_not_read_holds_up_nobody,
+        load::a_full_worker_waits_for_room,
+        load::a_worker_without_descriptors_waits_for_one,
+        load::a_connection_that_does_nothing_is_closed,
+        protocol::keep_alive_and_pipelining,
+        protocol::head_is_get_without_the_content,
+        protocol::old_clients_are_understood,
+        protocol::close_is_honoured,
+        protocol::a_request_may_come_byte_by_byte,
+        protocol::bodies_are_read_and_dropped,
+        protocol::leave_to_send_a_body_is_given,
+        protocol::bad_requests_are_refused,
+        protocol::heads_and_bodies_have_bounds,
+        mesh::the_table_is_what_proc_says,
+        mesh::a_text_reaches_the_sibling,
+        mesh::what_cannot_be_told_is_said,
+        life::a_killed_worker_is_replaced_in_no_time,
+        life::a_crash_loop_is_delayed,
+        life::quit_finishes_what_was_begun,
+        life::terminate_ends_at_once,
+        life::no_workers_and_terminate,
+        life::workers_end_with_their_master,
+        life::the_pid_file_lives_as_long_as_the_master,
+        life::bad_arguments_are_named,
+    ])
+}

@@ -1,0 +1,162 @@
+//! How servers and their workers end, and how workers are replaced.
+
+use std::fs;
+use std::net::TcpStream;
+use std::time::Instant;
+
+use rustix::process::Signal;
+
+use crate::client::get;
+use crate::server::{Server, kill, pid_in, pidfd, run};
+use crate::support;
+
+pub(crate) fn a_killed_worker_is_replaced_in_no_time() {
+    // One worker: whoever answers after its death is its successor.
+    let mut server = Server::start(1, &["--restart", "always"]);
+    let mut pid = server.workers()[0];
+    let mut times = Vec::new();
+    for life in 1..=50 {
+        let start = Instant::now();
+        kill(pid, Signal::KILL);
+        let answer = server.ask("/");
+        times.push(start.elapsed());
+        assert_eq!(answer.status, 200);
+        let successor = pid_in(&answer.content);
+        assert_ne!(successor, pid);
+        pid = successor;
+        server.notice(&format!("worker 0.{life} exited"));
+        server.notice(&format!("worker 0.{} ready, pid {pid}", life + 1));
+    }
+    times.sort();
+    let (least, median, most) = (times[0], times[times.len() / 2], times[times.len() - 1]);
+    println!("from the kill to the successor's first answer: {median:?} ({least:?} to {most:?})");
+}
+
+pub(crate) fn a_crash_loop_is_delayed() {
+    let mut server = Server::start(1, &[]);
+    let mut pid = server.workers()[0];
+    // More deaths in a second than are taken without a delay, on any machine that is not asleep.
+    for _ in 0..200 {
+        kill(pid, Signal::KILL);
+        server.notice("killed by signal 9");
+        let next = server.notice("worker");
+        pid = pid_in(&server.notice("ready"));
+        if next.contains("delayed") {
+            assert_eq!(pid_in(&server.ask("/").content), pid);
+            return;
+        }
+    }
+    panic!("no delay after 200 deaths");
+}
+
+pub(crate) fn quit_finishes_what_was_begun() {
+    let mut server = Server::start(1, &[]);
+    let mut idle = server.connect();
+    assert_eq!(idle.ask("/").status, 200);
+    let mut busy = server.connect();
+    assert_eq!(busy.ask("/").status, 200);
+    let (first, second) = ("GET / HTTP/1.1\r\nHo", "st: test\r\n\r\n");
+    busy.send(first);
+    let mut fresh = server.connect();
+    // By now the worker has read the half request, too.
+    assert_eq!(idle.ask("/").status, 200);
+
+    server.signal(Signal::QUIT);
+    idle.is_over();
+    fresh.send(&get("/"));
+    let answer = fresh.answer();
+    assert_eq!(answer.status, 200, "who was connected may still ask, once");
+    assert!(answer.closes());
+    fresh.is_over();
+
+    assert!(!busy.has_more());
+    busy.send(second);
+    let answer = busy.answer();
+    assert_eq!(answer.status, 200);
+    assert!(answer.closes());
+    busy.is_over();
+    drop((busy, fresh));
+    assert_eq!(server.end().code(), Some(0));
+    assert!(
+        TcpStream::connect(server.address).is_err(),
+        "nobody listens any more"
+    );
+}
+
+pub(crate) fn terminate_ends_at_once() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut server = Server::start(2, &[]);
+        let mut client = server.connect();
+        client.send("GET / HTTP/1.1\r\n");
+        server.signal(signal);
+        assert_eq!(server.end().code(), Some(0));
+        drop(client);
+    }
+}
+
+pub(crate) fn no_workers_and_terminate() {
+    let mut server = Server::start(0, &[]);
+    server.signal(Signal::TERM);
+    assert_eq!(server.end().code(), Some(0));
+}
+
+pub(crate) fn workers_end_with_their_master() {
+    let server = Server::start(3, &[]);
+    let workers: Vec<_> = server.workers().into_iter().map(pidfd).collect();
+    server.signal(Signal::KILL);
+    for worker in workers {
+        support::wait_readable(worker, "the end of an orphan");
+    }
+}
+
+pub(crate) fn the_pid_file_lives_as_long_as_the_master() {
+    let name = format!("forkmesh-httpd-{}.pid", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    let text = path.to_str().expect("a path of ours is text");
+    let mut server = Server::start(2, &["--pid-file", text]);
+    let content = fs::read_to_string(&path).expect("it is there");
+    assert_eq!(content, format!("{}\n", server.pid()));
+
+    // A worker that dies does not take it along.
+    kill(server.workers()[0], Signal::TERM);
+    server.notice("exited");
+    server.notice("ready");
+    assert!(path.exists());
+    server.signal(Signal::QUIT);
+    assert_eq!(server.end().code(), Some(0));
+    assert!(!path.exists());
+}
+
+pub(crate) fn bad_arguments_are_named() {
+    let wrong: [(&[&str], &str); 9] = [
+        (&["--listen", "nowhere"], "--listen nowhere"),
+        (&["--listen"], "--listen"),
+        (&["--workers", "1023"], "--workers 1023"),
+        (&["--workers=-1"], "--workers -1"),
+        (&["--restart", "never"], "--restart never"),
+        (&["--idle", "0"], "--idle 0"),
+        (&["--pid-file", ""], "--pid-file"),
+        (&["--nonsense"], "--nonsense"),
+        (&["nonsense"], "nonsense"),
+    ];
+    for (arguments, named) in wrong {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains(named), "{arguments:?}: {said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+    let help = run(&["--help"]);
+    assert_eq!(help.status.code(), Some(0));
+    let said = String::from_utf8_lossy(&help.stdout);
+    for argument in ["--listen", "--workers", "--pid-file", "--restart", "--idle"] {
+        assert!(said.contains(argument), "{argument}");
+    }
+
+    // An address that is taken is not a wrong argument, only a bad time.
+    let server = Server::start(0, &[]);
+    let output = run(&["--listen", &server.address.to_string()]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains(&server.address.to_string()), "{said}");
+}
