@@ -29,6 +29,12 @@
 //!   (test `a_full_descriptor_table_costs_an_entry_and_not_the_channel`).
 //! - No end can be used for what it is not for (the compile-fail tests, `tests/ui`).
 //!
+//! # Limits
+//!
+//! The kernel lets a sender with CAP_SYS_ADMIN name another process than itself: where workers keep
+//! that capability, a sender's name is its own claim. A fork inherits what the parent holds of earlier
+//! forks; [`run`](crate::run) closes it.
+//!
 //! # Why not one pair a worker, and SOCK_SEQPACKET
 //!
 //! With one pair, as nginx has it, every sibling holds the end that the master gives its orders on:
@@ -68,6 +74,6 @@ mod send;
 pub use crate::sys::process::{Alone, ForkError, NotAlone, Process};
 pub(crate) use announce::Entry;
 pub use ends::{Child, Control, End0, End1, KeptByChild, KeptByParent, Mesh, Pair, Parent, Peer};
-pub use fork::{Unforked, fork};
+pub use fork::{Split, Unforked, fork};
 pub use inbox::{Faults, Filled, Inbox, Parcel, ReceiveError};
 pub use send::{FromMaster, FromWorker, SendError, SendFault};

@@ -41,7 +41,8 @@ pub enum NotAlone {
 }
 
 impl Alone {
-    /// Counts the threads of this process. Cost: one system call.
+    /// Counts the threads of this process. Cost: one system call. A thread that was joined a moment
+    /// ago may still count: the kernel takes it off its list a little later.
     ///
     /// # Errors
     ///
