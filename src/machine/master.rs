@@ -134,13 +134,19 @@ impl<const N: usize> Master<N> {
     /// The next thing to do; `None` once there is nothing to do until the next event. In this
     /// order: reclaim, signals, orders, reports, spawns, mesh pairs, announcements, exit.
     pub fn poll(&mut self) -> Option<Action> {
+        self.poll_urgent()
+            .or_else(|| self.poll_mesh())
+            .or_else(|| self.poll_exit())
+    }
+
+    /// As [`Master::poll`], but leaves mesh pairs, announcements and the exit for later: for a shell
+    /// that has a thousand workers to tell of each other, and wants to hear of deaths meanwhile.
+    pub fn poll_urgent(&mut self) -> Option<Action> {
         self.poll_reclaim()
             .or_else(|| self.poll_signal())
             .or_else(|| self.poll_order())
             .or_else(|| self.poll_report().map(Action::Report))
             .or_else(|| self.poll_spawn())
-            .or_else(|| self.poll_mesh())
-            .or_else(|| self.poll_exit())
     }
 
     /// When the next [`Event::Elapsed`] is due; [`Instant::NEVER`] if nothing waits. Walks the

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use rustix::process::Signal;
 
 use crate::channel::{Alone, End0, Faults, Inbox, Mesh, NotAlone, Pair, Parent};
-use crate::machine::{self, Config, Event};
+use crate::machine::{self, Action, Config, Event};
 use crate::run::budget::Budget;
 use crate::run::ends::Ends;
 use crate::run::service::{Asked, Service, Workers};
@@ -29,6 +29,10 @@ const SIGNALS: SignalSet = SignalSet::of(&[
     Signal::WINCH,
     Signal::CHILD,
 ]);
+
+/// How many workers are told of the others between two waits: deaths, signals and READYs are not to
+/// wait until a thousand have been told.
+const ANNOUNCEMENTS_A_TURN: u32 = 8;
 
 /// Descriptors that a master has beside those of its workers, with some to spare.
 const OWN_DESCRIPTORS: u64 = 64;
@@ -51,6 +55,8 @@ pub struct Master {
     pub(super) refused: u64,
     pub(super) asked: Asked,
     pub(super) ended: bool,
+    /// How many announcements may still be made in this turn.
+    share: u32,
 }
 
 /// What a master waits by.
@@ -135,6 +141,7 @@ impl Master {
             refused: 0,
             asked: Asked::Nothing,
             ended: false,
+            share: 0,
         })
     }
 
@@ -165,6 +172,7 @@ impl Master {
     ///
     /// Where epoll fails, which it has no reason to.
     pub fn turn(&mut self, service: &mut impl Service, most_ms: Option<u64>) -> Result<(), Errno> {
+        self.share = ANNOUNCEMENTS_A_TURN;
         self.heed();
         self.perform(service);
         if self.ended {
@@ -192,6 +200,9 @@ impl Master {
     /// How long the master can be left alone; `None` until something happens.
     #[must_use]
     pub fn timeout_ms(&self) -> Option<u64> {
+        if self.share == 0 {
+            return Some(0); // there may be more to announce
+        }
         match self.core.deadline() {
             Instant::NEVER => None,
             // A millisecond is not over before the next one began.
@@ -245,12 +256,24 @@ impl Master {
     }
 
     pub(super) fn perform(&mut self, service: &mut impl Service) {
-        while let Some(action) = self.core.poll() {
+        while let Some(action) = self.next_action() {
             if let Some(event) = self.act(service, action) {
                 self.core.handle(now(), event);
             }
             self.heed();
         }
+    }
+
+    /// The next action; announcements only up to the turn's share of them.
+    fn next_action(&mut self) -> Option<Action> {
+        if self.share == 0 {
+            return self.core.poll_urgent();
+        }
+        let action = self.core.poll();
+        if let Some(Action::Announce(_) | Action::ReplaceMesh(_)) = action {
+            self.share -= 1;
+        }
+        action
     }
 
     /// What was asked for from inside of a notice.

@@ -10,6 +10,8 @@
 //!                      master's closed, in runs
 //! ```
 
+use core::mem::ManuallyDrop;
+
 use rustix::event::epoll::EventFlags;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::io::Errno;
@@ -23,7 +25,7 @@ use crate::run::token::Token;
 use crate::run::worker::{Parts, Worker};
 use crate::sys::descriptor::Sweep;
 use crate::sys::process;
-use crate::table::{Pid, SlotId, SlotIndex};
+use crate::table::{Pid, SlotId, SlotIndex, SlotSet};
 
 /// What a child holds of its pairs, and what its parent does.
 type Own = (Child<End1>, Option<Child<End1, Mesh>>);
@@ -44,27 +46,31 @@ impl Master {
         }
     }
 
-    /// Makes the mesh pairs of this slot and of all that are to be spawned after it. One that cannot
-    /// be made now is tried again when its slot's turn comes.
+    /// Makes the mesh pairs of this slot and, if it has none yet, of all that are to be spawned after
+    /// it. One that cannot be made now is tried again when its slot's turn comes.
     fn pair_all(&mut self, slot: SlotId) {
+        if self.mesh.at(slot.index()).is_some() {
+            return;
+        }
+        let mut unpaired = SlotSet::EMPTY;
+        for slot in core::iter::once(slot).chain(self.core.spawning()) {
+            if self.mesh.at(slot.index()).is_none() {
+                unpaired.insert(slot.index());
+            }
+        }
+        let count = unpaired.len() as i32;
         let mut least = None;
-        while let Some(slot) = self.next_without_pair(slot) {
-            let Ok(pair) = Pair::mesh(self.core.config().credentials) else {
+        for index in unpaired.iter() {
+            let made = Pair::mesh(self.core.config().credentials);
+            let (Ok(pair), Some(slot)) = (made, self.core.table().id_at(index)) else {
                 return;
             };
             // End1s side by side, above where the End0s will lie: each child closes all but its own.
-            let number = pair.end0().as_raw_fd();
-            let burst = self.core.spawning().count() as i32;
-            let least = *least.get_or_insert(number + 2 * burst + 2);
-            let pair = if burst > 0 { pair.apart(least) } else { pair };
-            self.mesh.put(slot.index(), MeshEnd::Pair(pair));
+            let least = *least.get_or_insert(pair.end0().as_raw_fd() + 2 * count);
+            let pair = if count > 1 { pair.apart(least) } else { pair };
+            self.mesh.put(index, MeshEnd::Pair(pair));
             self.core.paired(slot);
         }
-    }
-
-    fn next_without_pair(&self, slot: SlotId) -> Option<SlotId> {
-        let mut all = core::iter::once(slot).chain(self.core.spawning());
-        all.find(|slot| self.mesh.at(slot.index()).is_none())
     }
 
     fn fork(
@@ -127,7 +133,8 @@ impl Master {
             master,
         };
         match Worker::new(parts, self.mask) {
-            Ok(mut worker) => service.work(&mut worker),
+            // Its descriptors are closed by the exit that follows, all at once.
+            Ok(worker) => service.work(&mut ManuallyDrop::new(worker)),
             Err(_) => Exit::FAILURE,
         }
     }

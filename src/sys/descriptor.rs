@@ -6,45 +6,65 @@ use rustix::io::fcntl_dupfd_cloexec;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use syscalls::{Sysno, raw_syscall};
 
-/// Closes what it is given, neighbours together: a run of neighbouring numbers costs one
-/// `close_range`, however long it is. What is left is closed when it is dropped.
+/// Closes what it was given when it is dropped, neighbours together: a run of neighbouring numbers
+/// costs one `close_range`, however long it is and in whatever order it came.
 ///
-/// It closes exactly what it owns: that neighbours were made side by side makes it fast, and nothing
-/// else depends on it.
-#[derive(Debug, Default)]
+/// It closes exactly what it owns: that many were made side by side makes it fast, and nothing else
+/// depends on it.
+#[derive(Debug)]
 pub(crate) struct Sweep {
-    run: core::ops::Range<RawFd>,
+    /// A bit for each number that it owns.
+    owned: [u64; SWEPT / 64],
 }
+
+/// The numbers below this can wait to be closed together; one that is not is closed at once.
+const SWEPT: usize = 8192;
 
 impl Sweep {
     /// Takes a descriptor, to close it now or soon.
     pub(crate) fn add(&mut self, descriptor: OwnedFd) {
         let number = descriptor.into_raw_fd();
-        if number != self.run.end || self.run.is_empty() {
-            self.close();
-            self.run.start = number;
+        match self.owned.get_mut(number as usize / 64) {
+            Some(word) => *word |= 1 << (number % 64),
+            None => close(number),
         }
-        self.run.end = number + 1;
     }
 
-    fn close(&mut self) {
-        let run = core::mem::take(&mut self.run);
-        if run.is_empty() {
-            return;
+    /// The first number from here on that is owned, or that is not; `SWEPT` where there is none.
+    fn next(&self, from: usize, owned: bool) -> usize {
+        let mut mask = u64::MAX << (from % 64);
+        for (at, word) in self.owned.iter().enumerate().skip(from / 64) {
+            let found = if owned { *word } else { !*word } & mask;
+            if found != 0 {
+                return at * 64 + found.trailing_zeros() as usize;
+            }
+            mask = u64::MAX;
         }
-        let (first, last) = (run.start, run.end - 1);
-        // SAFETY: every number in the run was given up to `add` as an owned descriptor, and is
-        // closed once: `run` was taken. The call reads no memory.
-        let done = unsafe { raw_syscall!(Sysno::close_range, first, last, 0) };
-        if done != 0 {
-            run.for_each(close); // a kernel before 5.9
+        SWEPT
+    }
+}
+
+impl Default for Sweep {
+    fn default() -> Self {
+        Self {
+            owned: [0; SWEPT / 64],
         }
     }
 }
 
 impl Drop for Sweep {
     fn drop(&mut self) {
-        self.close();
+        let mut first = self.next(0, true);
+        while first < SWEPT {
+            let end = self.next(first, false);
+            // SAFETY: every number in the run was given up to `add` as an owned descriptor, and is
+            // closed once: the runs do not overlap. The call reads no memory.
+            let done = unsafe { raw_syscall!(Sysno::close_range, first, end - 1, 0) };
+            if done != 0 {
+                (first..end).for_each(|number| close(number as RawFd)); // a kernel before 5.9
+            }
+            first = self.next(end, true);
+        }
     }
 }
 

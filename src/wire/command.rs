@@ -226,6 +226,7 @@ impl Command {
         }
     }
 
+    #[inline]
     pub(super) fn from_frame(frame: &Frame) -> Result<Self, Malformed> {
         let version = frame.tag;
         let bare = |command| {
@@ -275,6 +276,7 @@ impl Command {
         }
     }
 
+    #[inline]
     pub(super) fn to_frame(self, sender: u32) -> Frame {
         let plain = |number| Frame {
             number,

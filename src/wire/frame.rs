@@ -32,6 +32,7 @@ pub struct Short {
 impl Frame {
     /// The frame that says this, in the name of `sender`.
     #[must_use]
+    #[inline]
     pub fn new(command: Command, sender: Option<SlotId>) -> Self {
         command.to_frame(sender.map_or(0, SlotId::as_u32))
     }
@@ -50,6 +51,7 @@ impl Frame {
 
     /// The frame that these bytes are: any 32 bytes are one.
     #[must_use]
+    #[inline]
     pub const fn from_bytes(bytes: &[u8; FRAME_SIZE]) -> Self {
         let (command, rest) = split::<8, 24>(bytes);
         let (pid, rest) = split::<4, 20>(rest);
@@ -70,6 +72,7 @@ impl Frame {
 
     /// The bytes that this frame is.
     #[must_use]
+    #[inline]
     pub fn to_bytes(&self) -> [u8; FRAME_SIZE] {
         let command = u64::from(self.number) | u64::from(self.tag) << 32;
         let mut bytes = [0; FRAME_SIZE];
@@ -88,6 +91,7 @@ impl Frame {
     /// # Errors
     ///
     /// [`Malformed`], which names the field that has no meaning.
+    #[inline]
     pub fn command(&self) -> Result<Command, Malformed> {
         Command::from_frame(self)
     }

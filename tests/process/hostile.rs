@@ -8,7 +8,7 @@ use rustix::fd::{AsFd, BorrowedFd};
 use rustix::net::{SendFlags, Shutdown, send, shutdown};
 
 use crate::support::in_child;
-use crate::world::{DO, END, GREETED, HELLO, World, obey, say, who};
+use crate::world::{DO, END, GREETED, HELLO, NOISE, World, obey, say, who};
 
 fn config(workers: usize) -> Config {
     Config::new()
@@ -226,8 +226,6 @@ pub(crate) fn a_worker_that_closes_its_end_costs_nothing() {
         });
     }
 }
-
-const NOISE: u32 = 101;
 
 /// Talks to the second worker without an end, or to its master.
 fn chatterbox(worker: &mut Worker) -> Exit {
