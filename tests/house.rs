@@ -271,3 +271,39 @@ fn the_project_speaks_of_itself_alone() {
         }
     }
 }
+
+/// Every test that a page names as the holder of an invariant, between "(test" and ")".
+fn named_tests(text: &str) -> Vec<String> {
+    let prose: Vec<&str> = text
+        .lines()
+        .map(|line| line.trim_start().trim_start_matches("//!").trim())
+        .collect();
+    let prose = prose.join(" ");
+    let groups = prose.split("(test").skip(1);
+    let groups = groups.filter_map(|rest| rest.split_once(')'));
+    let names = groups.flat_map(|(group, _)| group.split('`').skip(1).step_by(2));
+    names.map(str::to_owned).collect()
+}
+
+#[test]
+fn every_test_that_is_named_exists() {
+    let tests = rust_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests"));
+    let stems: Vec<String> = tests
+        .iter()
+        .filter_map(|path| path.file_stem())
+        .map(|stem| stem.to_string_lossy().into_owned())
+        .collect();
+    let all: String = tests
+        .iter()
+        .map(|path| fs::read_to_string(path).expect("a test"))
+        .collect();
+    let mut named = 0;
+    for (_, path, text) in sources() {
+        for name in named_tests(&text) {
+            let exists = all.contains(&format!("fn {name}")) || stems.contains(&name);
+            assert!(exists, "{}: there is no test {name}", path.display());
+            named += 1;
+        }
+    }
+    assert!(named >= 20, "invariants are named: {named}");
+}

@@ -1,4 +1,5 @@
 //! The example `httpd` from end to end: a real server process, asked over TCP, killed and signalled.
+#![forbid(unsafe_code)]
 
 #[path = "httpd/client.rs"]
 mod client;

@@ -10,8 +10,8 @@ use forkmesh::table::CHILDREN;
 pub(crate) const HELP: &str = "\
 A prefork HTTP/1.1 server.
 
-  --listen ADDR      where to listen: 127.0.0.1:8080 (the default), [::1]:80, or :8080;
-                     port 0 takes any free one and prints it
+  --listen ADDR      where to listen: 127.0.0.1:8080 (the default), or :8080 for the
+                     same; port 0 takes any free one and prints it
   --workers N        how many worker processes: 0 to 1022 (default: one a CPU)
   --pid-file PATH    where the master writes its pid, for as long as it lives
   --restart HOW      a worker that died is replaced

@@ -13,6 +13,7 @@
 //! ```
 //!
 //! Try `cargo run --release --example httpd -- --workers 2`.
+#![forbid(unsafe_code)]
 
 mod acceptor;
 mod arguments;

@@ -92,8 +92,8 @@ impl Inbox {
         }
     }
 
-    /// The next frame; `None` when all of the last read are out. Descriptors of the frame before
-    /// that nobody took are closed.
+    /// The next frame; `None` when all of the last read are out. Descriptors that nobody took are
+    /// closed by the next read, or with the inbox.
     ///
     /// # Errors
     ///
