@@ -52,6 +52,9 @@
 //! [`coming_from_nginx`].
 #![no_std]
 
+#[cfg(any(test, loom, feature = "std"))]
+extern crate std;
+
 #[cfg(not(target_os = "linux"))]
 compile_error!("forkmesh is made of Linux: pidfd, signalfd, epoll, close_range");
 
@@ -62,6 +65,8 @@ pub mod coming_from_nginx;
 pub mod machine;
 #[cfg(all(target_os = "linux", not(loom)))]
 pub mod run;
+#[cfg(target_os = "linux")]
+pub mod sync;
 #[cfg(all(target_os = "linux", not(loom)))]
 mod sys;
 pub mod table;

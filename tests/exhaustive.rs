@@ -188,7 +188,13 @@ fn four_slots() {
 
 #[test]
 fn two_slots_with_a_mesh() {
-    let config = plain().backoff(Backoff::new().eager().park_after(1).reset_ms(0));
+    let config = plain().backoff(
+        Backoff::new()
+            .eager()
+            .delay_ms(10, 10)
+            .park_after(1)
+            .reset_ms(0),
+    );
     let world = World::<2>::new(config, true);
     let worlds = walk(
         "two slots, meshed",

@@ -3,8 +3,9 @@
 #[path = "support/mod.rs"]
 mod support;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::alloc::{GlobalAlloc, Layout};
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::alloc::System;
 
 use forkmesh::channel::{Inbox, Parcel};
 use forkmesh::machine::{self, Backoff, Config, ExitStatus, Report};

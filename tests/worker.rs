@@ -136,6 +136,29 @@ fn a_descriptor_that_did_not_come_is_asked_for() {
     assert!(held(&roster, 1) && held(&roster, 4));
 }
 
+/// What was asked for may be missed again when it comes; what was missed meanwhile lies behind it.
+#[test]
+fn the_earliest_miss_is_asked_for() {
+    for start in [10_u32, u32::MAX - 4] {
+        let mut roster = roster();
+        let later = start.wrapping_add(10);
+        roster.open(subject(4, 1), start, Attached::Here, false);
+        roster.asked(at(0));
+        roster.open(subject(5, 1), later, Attached::Here, false);
+        // The answer: both again, and again without their descriptors.
+        roster.open(subject(4, 1), start, Attached::Follows, false);
+        roster.open(subject(5, 1), later, Attached::Follows, false);
+        roster.descriptors(2, 0);
+        assert_eq!(roster.resync(at(1_000)), Some(start));
+        roster.descriptors(3, 3);
+        assert_eq!(
+            roster.resync(at(1_000)),
+            Some(0),
+            "everything is earlier still"
+        );
+    }
+}
+
 fn assigned(roster: &mut Roster<8>) -> Vec<Keep> {
     core::iter::from_fn(|| roster.next_waiting()).collect()
 }

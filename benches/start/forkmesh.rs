@@ -55,7 +55,7 @@ pub(crate) fn start(workers: usize, until: Until, progress: &Progress) {
     };
     let since = now_ns();
     let mut master = Master::new(Config::new().workers(workers)).expect("a master");
-    master.start(&mut service);
+    master.start(&mut service).expect("started");
     while service.ready < workers {
         master.turn(&mut service, None).expect("epoll works");
     }

@@ -63,6 +63,9 @@ impl Service for Httpd {
     }
 
     fn notice(&mut self, _workers: &mut Workers<'_>, notice: Notice) {
+        if let Notice::Phase(_) = notice {
+            self.listener = None; // else who connects now would wait for nobody
+        }
         // A master outlives whoever reads its lines.
         let _ = writeln!(io::stderr(), "{}", notices::Line(&notice));
     }

@@ -69,7 +69,7 @@ impl<'w> Server<'w> {
             }
             let timeout_ms = self.timeout_ms();
             match self.poller.wait(self.worker, timeout_ms) {
-                Ok(ready) => batch.extend_from_slice(ready),
+                Ok(ready) => batch.extend(ready),
                 Err(_) => return Exit::FAILURE,
             }
             self.site.now = Instant::now();

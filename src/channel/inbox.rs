@@ -58,7 +58,7 @@ pub struct Filled {
     pub frames: usize,
     /// Whether the read was no whole number of frames.
     pub odd: bool,
-    /// Whether more may wait: false only where nothing did.
+    /// Whether more may wait. Where not, nothing but the end can lie behind what was read.
     pub more: bool,
 }
 
@@ -92,8 +92,8 @@ impl Inbox {
         }
     }
 
-    /// The next frame; `None` when all of the last read are out. Descriptors that nobody took are
-    /// closed by the next read, or with the inbox.
+    /// The next frame; `None` when all of the last read are out. Descriptors of the last
+    /// frame that nobody took are closed then.
     ///
     /// # Errors
     ///
@@ -101,6 +101,7 @@ impl Inbox {
     #[inline]
     pub fn take(&mut self) -> Option<Result<Parcel, Malformed>> {
         if self.next >= self.filled {
+            self.close_descriptors();
             return None;
         }
         let frame = Frame::from_bytes(self.frames.get(self.next)?);
@@ -162,7 +163,13 @@ impl Inbox {
         }
         self.faults.unexpected += surplus as u64;
         self.ancillary.descriptors.rotate_left(surplus);
-        self.ancillary.descriptors.truncate(came - surplus);
+        socket::discard(&mut self.ancillary.descriptors, surplus);
+    }
+
+    /// Closes what came and nobody took.
+    pub(crate) fn close_descriptors(&mut self) {
+        let left = self.ancillary.descriptors.len();
+        socket::discard(&mut self.ancillary.descriptors, left);
     }
 
     /// One read. Frames of an earlier one that were not taken out are lost.
@@ -186,7 +193,7 @@ impl Inbox {
         self.ancillary.descriptors.reverse(); // so that `pop` takes them in order
         if frames == 0 {
             self.faults.unexpected += self.ancillary.descriptors.len() as u64;
-            self.ancillary.descriptors.clear();
+            self.close_descriptors();
         }
         Ok(Filled { frames, odd, more })
     }

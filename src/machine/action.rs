@@ -73,6 +73,6 @@ pub enum Report {
 pub enum Why {
     /// Its process asked for it, by exit code 2.
     Fatal,
-    /// It died, or could not be made, too many times in a row before it was ready.
+    /// It died too many times in a row before it was ready.
     NeverReady,
 }

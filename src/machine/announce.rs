@@ -120,6 +120,9 @@ pub(super) struct Mesh<const N: usize> {
     standing: [SlotSet; STANDINGS.len()],
     /// Whose mesh pair is to be replaced.
     broken: SlotSet,
+    /// Who was told last. They take turns, so that one whose pair breaks again and again does not
+    /// keep the others waiting.
+    turn: SlotIndex,
 }
 
 impl<const N: usize> Mesh<N> {
@@ -130,6 +133,7 @@ impl<const N: usize> Mesh<N> {
             newest: NOBODY,
             standing: [const { SlotSet::EMPTY }; STANDINGS.len()],
             broken: SlotSet::EMPTY,
+            turn: SlotIndex::LAST,
         }
     }
 
@@ -170,19 +174,23 @@ impl<const N: usize> Mesh<N> {
 
     /// The next recipient that is behind, to be asked once.
     pub(super) fn ask(&mut self) -> Option<SlotIndex> {
-        let index = self.standing[Standing::Behind as usize].first()?;
+        let index = self.standing[Standing::Behind as usize].next_after(self.turn)?;
+        self.turn = index;
         self.stand(index, Some(Standing::Asked));
         Some(index)
     }
 
     /// The next worker whose mesh pair is to be replaced, and whose channel is free for it.
     pub(super) fn replace(&mut self) -> Option<SlotIndex> {
-        let index = self.broken.iter().find(|index| {
-            matches!(
-                self.stands(*index),
-                Some(Standing::Current | Standing::Behind)
-            )
-        })?;
+        let mut free = self.broken.clone();
+        for index in self.broken.iter() {
+            let standing = self.stands(index);
+            if !matches!(standing, Some(Standing::Current | Standing::Behind)) {
+                free.remove(index);
+            }
+        }
+        let index = free.next_after(self.turn)?;
+        self.turn = index;
         self.stand(index, Some(Standing::Replacing));
         Some(index)
     }

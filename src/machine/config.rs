@@ -140,11 +140,16 @@ impl Backoff {
         self
     }
 
-    /// The first delay, and the longest.
+    /// The first delay, at least 1, and the longest, at least as long: what cannot be is never tried
+    /// again at once.
     #[must_use]
     pub const fn delay_ms(mut self, first: u64, cap: u64) -> Self {
-        self.first_ms = first;
-        self.cap_ms = cap;
+        self.first_ms = if first == 0 { 1 } else { first };
+        self.cap_ms = if cap < self.first_ms {
+            self.first_ms
+        } else {
+            cap
+        };
         self
     }
 

@@ -17,8 +17,8 @@
 //!
 //! - The window slides: it is the last deaths that count, not those since some tick (tests
 //!   `a_burst_backs_off_10_20_40_to_1000` and `the_window_slides`).
-//! - A process that could not be made is a death before it was ready, so the same faults end the
-//!   same way whether they strike before or after the fork (test `ten_failed_spawns_park`).
+//! - A process that could not be made is tried again for as long as it takes, ever more rarely and
+//!   never at once: the fault is the machine's, and passes (test `failed_spawns_are_tried_for_ever`).
 //!
 //! # Why not a token bucket
 //!
@@ -82,15 +82,12 @@ impl History {
 
     /// Counts a death, and decides.
     pub(super) fn decide(&mut self, now: Instant, death: Death, backoff: &Backoff) -> Verdict {
-        let ready = match death {
-            Death::Unmade => false,
-            Death::Ended { ready, lived_ms } => {
-                if lived_ms >= backoff.reset_ms {
-                    *self = Self::NEW;
-                }
-                ready
-            }
+        let Death::Ended { ready, lived_ms } = death else {
+            return Verdict::Again(self.back_off(backoff));
         };
+        if lived_ms >= backoff.reset_ms {
+            *self = Self::NEW;
+        }
         let before = self.within(now, backoff.period_ms);
         self.remember(now);
         if ready {
@@ -108,10 +105,15 @@ impl History {
                 return Verdict::Park;
             }
         }
+        Verdict::Again(self.back_off(backoff))
+    }
+
+    /// The next delay: the first, or twice the one before.
+    fn back_off(&mut self, backoff: &Backoff) -> u64 {
         if self.step == 0 || self.delay_ms(backoff) < backoff.cap_ms {
             self.step = (self.step + 1).min(64);
         }
-        Verdict::Again(self.delay_ms(backoff))
+        self.delay_ms(backoff)
     }
 
     /// The delay that was decided last; 0 if none was.

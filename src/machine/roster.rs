@@ -26,6 +26,9 @@ use crate::wire::{Attached, Subject};
 /// How many OPENs can wait for their descriptors: as many as one batch has.
 const MOST_WAITING: usize = 128;
 
+/// From the first version on: no change has this number.
+const EVERYTHING: u32 = 0;
+
 /// The first wait before a worker asks again, and the longest.
 const RETRY_FIRST_MS: u64 = 10;
 const RETRY_CAP_MS: u64 = 1_000;
@@ -152,7 +155,7 @@ impl<const N: usize> Roster<N> {
         if self.waiting.len() < count {
             // Something of the batch is unknown here: none of them can be told apart.
             self.waiting.clear();
-            return self.miss(0);
+            return self.miss(EVERYTHING);
         }
         let told_before = self.waiting.len() - count;
         self.waiting.rotate_left(told_before);
@@ -240,7 +243,12 @@ impl<const N: usize> Roster<N> {
     }
 
     fn miss(&mut self, version: u32) {
-        self.missed.get_or_insert(version); // the first is the lowest: they come in order
+        let earlier = self.missed.is_none_or(|missed| {
+            version == EVERYTHING || (missed != EVERYTHING && is_before(version, missed))
+        });
+        if earlier {
+            self.missed = Some(version);
+        }
     }
 
     fn came_whole(&mut self) {
@@ -248,4 +256,10 @@ impl<const N: usize> Roster<N> {
             self.asked = 0;
         }
     }
+}
+
+/// Whether one version lies before another. They are the low halves of numbers that grow, so the
+/// nearer way round counts.
+const fn is_before(version: u32, other: u32) -> bool {
+    (version.wrapping_sub(other) as i32) < 0
 }

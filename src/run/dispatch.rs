@@ -14,9 +14,9 @@ use crate::sys::signal;
 use crate::table::SlotId;
 use crate::wire::{Command, Resync};
 
-/// How many reads empty a full socket. A process that inherited the end from the dead could go on
-/// talking; nobody listens to it.
-const READS_OF_THE_DEAD: usize = 64;
+/// How many reads empty a full socket: it holds 278 messages, and each that carries a descriptor is a
+/// read. A process that inherited the end from the dead could go on talking; nobody listens to it.
+const READS_OF_THE_DEAD: usize = 512;
 
 /// How many batches of 128 frames one worker is listened to before others get their turn.
 const READS_A_TURN: usize = 8;
@@ -106,7 +106,8 @@ impl Master {
                 let Ok(parcel) = parcel else {
                     continue; // the inbox counts it
                 };
-                if parcel.claimed.is_some_and(|claimed| claimed != slot) {
+                let another = parcel.claimed.is_some_and(|claimed| claimed != slot);
+                if another || self.too_many_replacements(parcel.command) {
                     self.refused += 1;
                     continue;
                 }
@@ -116,6 +117,14 @@ impl Master {
                 return;
             }
         }
+    }
+
+    /// Everybody has to be told of a new mesh pair. Who is refused one asks again a second later.
+    fn too_many_replacements(&mut self, command: Command) -> bool {
+        let asks = command == Command::Resync(Resync::Mesh);
+        let left = self.replacements.checked_sub(u32::from(asks));
+        self.replacements = left.unwrap_or(0);
+        left.is_none()
     }
 
     /// A worker that closed its end, or shut it down, is not worth a turn each time round. That it

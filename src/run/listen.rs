@@ -77,7 +77,9 @@ impl Worker {
 
     fn read_control(&mut self) -> Option<Event> {
         match self.parts.control.receive(&mut self.heard) {
-            Ok(filled) => self.readable.set(Sources::CONTROL, filled.more),
+            // Read until nothing is left: behind what was read can lie the end, and a loop that is
+            // edge-triggered says so once.
+            Ok(_) => {}
             // Every copy of the master's end is closed: there is no master any more.
             Err(ReceiveError::Gone) => return self.lose_master(),
             Err(_) => self.readable.remove(Sources::CONTROL),
@@ -92,7 +94,7 @@ impl Worker {
             .as_ref()
             .map(|mesh| mesh.receive(&mut self.mail));
         match received {
-            Some(Ok(filled)) if !filled.odd => self.readable.set(Sources::MESH, filled.more),
+            Some(Ok(filled)) if !filled.odd => {}
             Some(Err(ReceiveError::Empty)) | None => self.readable.remove(Sources::MESH),
             // A sibling has shut it down, or sent what is no frame: nothing on it can be told apart
             // any more. What is whole is still read; then there will be another.

@@ -8,10 +8,10 @@ use rustix::io::Errno;
 use rustix::process::Signal;
 
 use crate::channel::{Alone, End0, Faults, Inbox, Mesh, NotAlone, Pair, Parent};
-use crate::machine::{self, Action, Config, Event};
+use crate::machine::{self, Action, Config, Event, Phase};
 use crate::run::budget::Budget;
 use crate::run::ends::Ends;
-use crate::run::service::{Asked, Service, Workers};
+use crate::run::service::{Asked, Notice, Service, Workers};
 use crate::run::token::Token;
 use crate::sys::poll::{BATCH, Events, Poll};
 use crate::sys::signal::SignalSet;
@@ -54,9 +54,15 @@ pub struct Master {
     pub(super) inbox: Inbox,
     pub(super) refused: u64,
     pub(super) asked: Asked,
+    /// The process that made what it waits by.
+    made_in: i32,
+    started: bool,
+    phase_told: Phase,
     pub(super) ended: bool,
     /// How many announcements may still be made in this turn.
     share: u32,
+    /// How many mesh pairs may still be replaced in this turn.
+    pub(super) replacements: u32,
 }
 
 /// What a master waits by.
@@ -140,8 +146,12 @@ impl Master {
             inbox: Inbox::new(),
             refused: 0,
             asked: Asked::Nothing,
+            made_in: process::own_pid(),
+            started: false,
+            phase_told: Phase::Running,
             ended: false,
             share: 0,
+            replacements: 0,
         })
     }
 
@@ -151,7 +161,7 @@ impl Master {
     ///
     /// Where epoll fails, which it has no reason to.
     pub fn run(&mut self, service: &mut impl Service) -> Result<(), Errno> {
-        self.start(service);
+        self.start(service)?;
         while !self.ended {
             self.turn(service, None)?;
         }
@@ -160,10 +170,24 @@ impl Master {
 
     /// Starts the workers. For a loop of one's own, go on with [`Master::turn`] whenever the master
     /// (it is [`AsFd`]) is readable or [`Master::timeout_ms`] has passed, until
-    /// [`Master::is_ended`].
-    pub fn start(&mut self, service: &mut impl Service) {
+    /// [`Master::is_ended`]. Once: a second call does nothing.
+    ///
+    /// The process may be another than the one that made the master, such as a daemon's second half:
+    /// it then gets descriptors of its own to wait by.
+    ///
+    /// # Errors
+    ///
+    /// Where the kernel refuses these.
+    pub fn start(&mut self, service: &mut impl Service) -> Result<(), Errno> {
+        if core::mem::replace(&mut self.started, true) {
+            return Ok(());
+        }
+        if self.made_in != process::own_pid() {
+            self.waiting = Some(Waiting::new()?.1);
+        }
         self.core.start();
         self.perform(service);
+        Ok(())
     }
 
     /// Waits once, `most_ms` at the longest, and does what is to be done.
@@ -173,6 +197,7 @@ impl Master {
     /// Where epoll fails, which it has no reason to.
     pub fn turn(&mut self, service: &mut impl Service, most_ms: Option<u64>) -> Result<(), Errno> {
         self.share = ANNOUNCEMENTS_A_TURN;
+        self.replacements = ANNOUNCEMENTS_A_TURN / 2;
         self.heed();
         self.perform(service);
         if self.ended {
@@ -200,8 +225,8 @@ impl Master {
     /// How long the master can be left alone; `None` until something happens.
     #[must_use]
     pub fn timeout_ms(&self) -> Option<u64> {
-        if self.share == 0 {
-            return Some(0); // there may be more to announce
+        if self.share == 0 || self.asked != Asked::Nothing {
+            return Some(0); // there may be more to announce, or something was asked for
         }
         match self.core.deadline() {
             Instant::NEVER => None,
@@ -261,6 +286,16 @@ impl Master {
                 self.core.handle(now(), event);
             }
             self.heed();
+            self.tell_phase(service);
+        }
+        self.tell_phase(service);
+    }
+
+    /// That the master goes on to another phase is said once.
+    fn tell_phase(&mut self, service: &mut impl Service) {
+        let phase = self.core.phase();
+        if core::mem::replace(&mut self.phase_told, phase) != phase && phase != Phase::Stopped {
+            self.notify(service, Notice::Phase(phase));
         }
     }
 

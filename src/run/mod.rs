@@ -62,6 +62,6 @@ mod token;
 mod worker;
 
 pub use master::{Master, StartError};
-pub use poller::{Interest, Poller, Ready};
+pub use poller::{Batch, Interest, Poller, Ready};
 pub use service::{Exit, Notice, Service, Workers};
 pub use worker::{Event, From, Sources, Worker};

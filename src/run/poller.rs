@@ -15,7 +15,9 @@ bitflags::bitflags! {
         const READ = 1 << 0;
         /// There is room to write.
         const WRITE = 1 << 1;
-        /// Of all the workers that wait for the same socket, wake one. For listeners.
+        /// Of all the workers that wait for the same socket, wake one. For listeners. The kernel
+        /// wakes the one that has watched longest: to take turns, remove and add the listener after
+        /// accepting. Such a watch cannot be modified (EINVAL).
         const EXCLUSIVE = 1 << 2;
         /// Say it once for each change, and not as long as it is so.
         const EDGE = 1 << 3;
@@ -33,11 +35,22 @@ pub struct Ready {
     pub writable: bool,
 }
 
+/// What one wait brought: up to 64 descriptors that are ready, in the kernel's order.
+#[derive(Clone, Debug)]
+pub struct Batch(<heapless::Vec<Ready, BATCH> as IntoIterator>::IntoIter);
+
+impl Iterator for Batch {
+    type Item = Ready;
+
+    fn next(&mut self) -> Option<Ready> {
+        self.0.next()
+    }
+}
+
 /// An epoll instance that watches a worker's sources and whatever the user adds.
 #[derive(Debug)]
 pub struct Poller {
     poll: Poll,
-    ready: heapless::Vec<Ready, BATCH>,
     /// Which of the worker's mesh ends is watched.
     moves: u32,
 }
@@ -53,7 +66,6 @@ impl Poller {
     pub fn new(worker: &Worker) -> Result<Self, Errno> {
         let poller = Self {
             poll: Poll::new()?,
-            ready: heapless::Vec::new(),
             moves: worker.moves(),
         };
         for source in Sources::all().iter() {
@@ -109,7 +121,7 @@ impl Poller {
     /// # Errors
     ///
     /// Where epoll fails, which it has no reason to.
-    pub fn wait(&mut self, worker: &mut Worker, most_ms: Option<u64>) -> Result<&[Ready], Errno> {
+    pub fn wait(&mut self, worker: &mut Worker, most_ms: Option<u64>) -> Result<Batch, Errno> {
         if self.moves != worker.moves() {
             self.watch(worker, Sources::MESH)?;
             self.moves = worker.moves();
@@ -119,7 +131,7 @@ impl Poller {
             (Some(due), Some(most)) => Some(due.min(most)),
             (due, most) => due.or(most),
         };
-        self.ready.clear();
+        let mut batch = heapless::Vec::new();
         let mut events = Events::new();
         for event in self.poll.wait(&mut events, timeout)? {
             let (token, flags) = (event.data.u64(), event.flags);
@@ -134,9 +146,9 @@ impl Poller {
                 writable: flags.intersects(EventFlags::OUT | EventFlags::ERR),
             };
             // One wait brings no more than there is room for.
-            let _ = self.ready.push(ready);
+            let _ = batch.push(ready);
         }
-        Ok(&self.ready)
+        Ok(Batch(batch.into_iter()))
     }
 }
 

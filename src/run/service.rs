@@ -3,7 +3,7 @@
 use rustix::fd::{AsFd, OwnedFd};
 
 use crate::channel::{End0, FromMaster, Parent, SendError, SendFault};
-use crate::machine::Report;
+use crate::machine::{Phase, Report};
 use crate::run::Worker;
 use crate::run::ends::Ends;
 use crate::table::{Pid, Slot, SlotId, Table};
@@ -49,13 +49,17 @@ impl<F: FnMut(&mut Worker) -> Exit> Service for F {
 pub enum Notice {
     /// Something about a slot.
     Report(Report),
+    /// The master itself goes on to this phase: it drains, or stops. Whoever shares a listener with
+    /// its workers closes it now.
+    Phase(Phase),
     /// A worker sent its master a message.
     Message {
         /// Which worker.
         from: SlotId,
         /// What it says.
         message: Message,
-        /// The descriptor that came with it.
+        /// The descriptor that came with it. It can be anything: closing a socket that lingers, or
+        /// reading from what never ends, takes the master's time.
         descriptor: Option<OwnedFd>,
     },
     /// A worker says that it cannot serve; it will end.

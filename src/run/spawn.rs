@@ -99,8 +99,11 @@ impl Master {
         };
         let pidfd = process.into_pidfd();
         let poll = &self.waiting().poll;
+        // Edge-triggered: a process that is being traced can be dead and not yet ours to reap. The
+        // kernel says it again when it is.
+        let death = EventFlags::IN | EventFlags::ET;
         let watched = poll
-            .add(&pidfd, Token::Process(slot).to_u64(), EventFlags::IN)
+            .add(&pidfd, Token::Process(slot).to_u64(), death)
             .and_then(|()| poll.add(&control, Token::Control(slot).to_u64(), EventFlags::IN));
         if watched.is_err() {
             // A worker that cannot be watched must not be: it has done nothing yet.
@@ -118,6 +121,7 @@ impl Master {
     /// In the child: from here on there is no master in this process, only what it left.
     fn become_worker(&mut self, service: &mut impl Service, slot: SlotId, own: Own) -> Exit {
         let mut core = machine::Worker::new(slot, self.core.table());
+        self.inbox.close_descriptors(); // of somebody else's message, which is the master's to read
         let mut sweep = Sweep::default();
         let peers = inherit_peers(&mut self.mesh, &mut core, &mut sweep);
         let master = self.give_up(&mut sweep);

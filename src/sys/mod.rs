@@ -6,6 +6,7 @@
 //!   socket       pair, send, receive, with descriptors         socketpair, sendto, sendmsg, recvmsg
 //!   poll         wait for many descriptors                     epoll_*
 //!   descriptor   close many, move, limits                      close_range, fcntl, prlimit
+//!   futex        sleep on a word, wake who sleeps there        futex
 //!   clock        milliseconds                                  clock_gettime (no system call: vDSO)
 //! ```
 //!
@@ -15,12 +16,14 @@
 //! # Invariants
 //!
 //! - Every descriptor that is made here is close-on-exec (test `every_descriptor_is_close_on_exec`).
-//! - Nothing here blocks but [`poll::Poll::wait`], and [`process::end`] for the time that a SIGKILL takes.
+//! - Nothing here blocks but [`poll::Poll::wait`], [`futex::wait`], and [`process::end`] for the time
+//!   that a SIGKILL takes.
 //! - Every unsafe operation of this room stands in a block of its own, with its reason above it.
 #![allow(unsafe_code)]
 
 pub(crate) mod clock;
 pub(crate) mod descriptor;
+pub(crate) mod futex;
 pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod signal;

@@ -203,6 +203,11 @@ pub(crate) fn end(pidfd: BorrowedFd<'_>) {
     let _ = waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED);
 }
 
+/// This process.
+pub(crate) fn own_pid() -> i32 {
+    getpid().as_raw_nonzero().get()
+}
+
 /// A pidfd of this process, for its children to watch.
 pub(crate) fn own_pidfd() -> Result<OwnedFd, Errno> {
     pidfd_open(getpid(), PidfdFlags::empty())

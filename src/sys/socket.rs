@@ -65,6 +65,16 @@ pub(crate) fn unread(fd: impl AsFd) -> Result<usize, Errno> {
     done.map(|_| bytes.max(0) as usize).map_err(errno)
 }
 
+/// Closes descriptors that nobody asked for, the last `count` of them. A socket that lingers when it
+/// is closed would hold up the one who closes it: these do not.
+pub(crate) fn discard(descriptors: &mut Vec<OwnedFd, MOST_DESCRIPTORS>, count: usize) {
+    for _ in 0..count {
+        if let Some(descriptor) = descriptors.pop() {
+            let _ = sockopt::set_socket_linger(&descriptor, None); // where it is a socket at all
+        }
+    }
+}
+
 /// What came beside the bytes of one read.
 #[derive(Debug)]
 pub(crate) struct Ancillary {
@@ -139,7 +149,8 @@ pub(crate) fn receive(
     bytes: &mut [u8],
     ancillary: &mut Ancillary,
 ) -> Result<usize, Errno> {
-    ancillary.descriptors.clear();
+    let left = ancillary.descriptors.len();
+    discard(&mut ancillary.descriptors, left);
     ancillary.sender = None;
     let mut vector = IoVector {
         base: bytes.as_mut_ptr(),

@@ -35,6 +35,9 @@ const LAST_GENERATION: u32 = (1 << (32 - INDEX_BITS)) - 1;
 pub struct SlotIndex(u16);
 
 impl SlotIndex {
+    /// The last place: one of the masters' own.
+    pub const LAST: Self = Self(SLOTS as u16 - 1);
+
     /// The place with this number, unless it lies outside of the table.
     #[must_use]
     pub const fn new(index: usize) -> Option<Self> {
@@ -93,7 +96,7 @@ pub struct SlotId(NonZeroU32);
 
 impl SlotId {
     /// The master: last row of the table, first life.
-    pub const MASTER: Self = Self::new(SlotIndex(SLOTS as u16 - 1), Generation::FIRST);
+    pub const MASTER: Self = Self::new(SlotIndex::LAST, Generation::FIRST);
 
     /// The id of this life of this slot.
     #[must_use]

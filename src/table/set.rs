@@ -62,6 +62,14 @@ impl SlotSet {
         self.iter().next()
     }
 
+    /// The lowest slot above this one or, where there is none, the lowest: so that taking turns
+    /// begins again from the start.
+    #[must_use]
+    pub fn next_after(&self, index: SlotIndex) -> Option<SlotIndex> {
+        let above = self.iter().find(|slot| *slot > index);
+        above.or_else(|| self.first())
+    }
+
     /// Takes out the lowest slot.
     pub fn pop_first(&mut self) -> Option<SlotIndex> {
         let first = self.first()?;

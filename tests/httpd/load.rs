@@ -23,7 +23,8 @@ pub(crate) fn new_connections_go_round() {
         spread.values()
     );
     assert_eq!(spread.len(), 2, "{spread:?}");
-    assert!(spread.values().all(|answers| *answers >= 20), "{spread:?}");
+    // Half each but for a few: an order of waking that never changes gives one of them most.
+    assert!(spread.values().all(|answers| *answers >= 70), "{spread:?}");
 }
 
 pub(crate) fn a_client_that_does_not_read_holds_up_nobody() {

@@ -225,7 +225,8 @@ fn a_broken_mesh_pair_is_replaced_and_announced_to_the_others() {
     assert_eq!(shell.at(10), ["ReplaceMesh(1.1)"]);
     assert_eq!(
         shell.on(Event::MeshReplaced(id)),
-        ["Announce(0.1)", "Announce(2.1)"]
+        ["Announce(2.1)", "Announce(0.1)"],
+        "in turns: the next comes first"
     );
     let version = shell.master.version();
     let open = AnnouncementKind::Open {

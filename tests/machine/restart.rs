@@ -178,47 +178,33 @@ fn ready_once_forgives_nine_deaths() {
 }
 
 #[test]
-fn ten_failed_spawns_park() {
+fn failed_spawns_are_tried_for_ever() {
     let mut shell = Shell::<1>::new(one());
-    shell.failing = 10;
+    shell.failing = 30;
     assert_eq!(
         shell.start(),
         ["Spawn(0.1)", "SpawnFailed(0.1)", "Delayed(0.1, 10)"]
     );
-    for generation in 2..10 {
+    for generation in 2..31 {
         assert_eq!(shell.state(0), State::Cooling);
         let trace = shell.at(shell.deadline().expect("it waits"));
         assert_eq!(trace[0], format!("Spawn(0.{generation})"));
         assert_eq!(trace.len(), 3);
+        let rare = generation < 8 || trace[2] == format!("Delayed(0.{generation}, 1000)");
+        assert!(rare, "{trace:?}");
     }
-    let trace = shell.at(shell.deadline().expect("it waits"));
-    assert_eq!(
-        trace,
-        [
-            "Spawn(0.10)",
-            "SpawnFailed(0.10)",
-            "Parked(0.10, NeverReady)"
-        ]
-    );
-    assert_eq!((shell.state(0), shell.deadline()), (State::Parked, None));
+    shell.at(shell.deadline().expect("it waits"));
+    assert!(matches!(shell.state(0), State::Starting(Some(_))));
 }
 
 #[test]
-fn a_delay_of_0_is_none() {
-    let config = one().backoff(Backoff::new().delay_ms(0, 0).park_after(3));
+fn a_failed_spawn_is_not_tried_again_at_once() {
+    let config = one().backoff(Backoff::new().delay_ms(0, 0));
     let mut shell = Shell::<1>::new(config);
-    shell.failing = 9;
-    let trace = shell.start();
+    shell.failing = 1;
     assert_eq!(
-        trace
-            .iter()
-            .filter(|told| told.starts_with("Spawn("))
-            .count(),
-        3
-    );
-    assert_eq!(
-        trace.last().map(String::as_str),
-        Some("Parked(0.3, NeverReady)")
+        shell.start().last().map(String::as_str),
+        Some("Delayed(0.1, 1)")
     );
 }
 

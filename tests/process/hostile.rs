@@ -281,3 +281,80 @@ pub(crate) fn a_chatty_worker_does_not_drown_out_the_others() {
         world.end();
     });
 }
+
+/// Breaks its own mesh pair, as it says, without an end.
+fn ever_broken(worker: &mut Worker) -> Exit {
+    obey(worker, |worker, message| {
+        if message.tag == DO {
+            let broken = Command::Resync(forkmesh::wire::Resync::Mesh);
+            let broken = Frame::new(broken, None).to_bytes().repeat(16);
+            let control = worker.source(Sources::CONTROL).expect("its end");
+            say(worker, Message::new(END, [0; 16]));
+            loop {
+                let _ = send(control, &broken, SendFlags::NOSIGNAL);
+                crate::support::wait_writable(control, "the master listens");
+            }
+        }
+    })
+}
+
+pub(crate) fn a_worker_that_is_ever_broken_does_not_starve_the_others() {
+    in_child(|| {
+        let mut world = World::new(config(20).terminate_ms(100), ever_broken);
+        world.all_live(20);
+        let (broken, _) = world.live()[0];
+        world.tell(broken, DO, [0; 16]);
+        world.hear(broken, END);
+        let (_, victim) = world.live()[1];
+        world.replace(victim);
+        let newcomer = world.live()[1];
+        for (worker, _) in world.live().split_off(2) {
+            world.until("it hears of the newcomer", |world| {
+                world.siblings_of(worker).contains(&newcomer)
+            });
+        }
+        world.end();
+    });
+}
+
+/// Sends its master descriptors that nobody asked for, and then dies.
+fn litterer(worker: &mut Worker) -> Exit {
+    obey(worker, |worker, message| {
+        if message.tag == DO {
+            let control = worker.source(Sources::CONTROL).expect("its end");
+            let marks = crate::support::Marks::new(50);
+            let fds: Vec<_> = marks.fds().iter().map(AsFd::as_fd).collect();
+            let frame = Command::Descriptors { count: 50 };
+            let frame = Frame::new(frame, None).to_bytes();
+            let mut space = vec![core::mem::MaybeUninit::uninit(); 512];
+            let mut ancillary = rustix::net::SendAncillaryBuffer::new(&mut space);
+            assert!(ancillary.push(rustix::net::SendAncillaryMessage::ScmRights(&fds)));
+            let bytes = [rustix::io::IoSlice::new(&frame)];
+            rustix::net::sendmsg(control, &bytes, &mut ancillary, SendFlags::NOSIGNAL)
+                .expect("sent");
+            std::process::abort();
+        }
+    })
+}
+
+pub(crate) fn litter_is_not_inherited() {
+    in_child(|| {
+        let mut world = World::new(config(2), litterer);
+        world.all_live(2);
+        let own = crate::support::open_count();
+        for _ in 0..20 {
+            let (litterer, pid) = world.live()[0];
+            world.tell(litterer, DO, [0; 16]);
+            world.until("it is gone", |world| {
+                world.live().iter().all(|(_, live)| *live != pid)
+            });
+            world.all_live(2);
+            let (_, successor) = world.live()[0];
+            let open = crate::support::open_in(successor.as_i32());
+            let litter = open.values().filter(|open| open.name.contains("memfd"));
+            assert_eq!(litter.count(), 0, "a newborn has none of it");
+        }
+        assert_eq!(crate::support::open_count(), own, "nor has the master");
+        world.end();
+    });
+}

@@ -150,18 +150,11 @@ fn wrong(world: &World, before: &Open) -> Result<(), String> {
 }
 
 fn settles(world: &mut World, before: &Open) {
-    let mut last = Ok(());
     world.until("the descriptors are right", |world| {
-        last = wrong(world, before);
-        if let Err(what) = &last {
-            WHAT.with(|cell| cell.replace(what.clone()));
-        }
-        last.is_ok()
+        let wrong = wrong(world, before);
+        world.note = wrong.clone().err().unwrap_or_default();
+        wrong.is_ok()
     });
-}
-
-thread_local! {
-    static WHAT: std::cell::RefCell<String> = const { std::cell::RefCell::new(String::new()) };
 }
 
 pub(crate) fn every_process_holds_what_the_design_allows() {
@@ -304,6 +297,34 @@ pub(crate) fn a_worker_without_room_asks_again_and_converges() {
         settles(&mut world, &before);
         let (newcomer, _) = world.live()[1];
         world.greet((poor, pid), newcomer);
+        world.end();
+    });
+}
+
+/// What it misses anew, while what it asked for is on its way, is not forgotten over it.
+pub(crate) fn a_worker_without_room_misses_many_and_converges() {
+    in_child(|| {
+        let before = open_in(std::process::id() as i32);
+        let mut world = World::new(eager(5), obedient);
+        world.all_live(5);
+        let (poor, _) = world.live()[0];
+        for _ in 0..5 {
+            let mut payload = [0; 16];
+            payload[0] = 3;
+            world.tell(poor, LIMIT, payload);
+            world.hear(poor, END);
+            let missing = world.faults_of(poor)[0];
+            for (_, victim) in world.live().split_off(1) {
+                world.kill(victim);
+            }
+            world.until("it misses them", |world| {
+                world.live().len() == 5 && world.faults_of(poor)[0] >= missing + 12
+            });
+            world.tell(poor, LIMIT, [0; 16]);
+            world.hear(poor, END);
+            settles(&mut world, &before);
+            world.until("it reaches all", |world| world.knows_all(poor));
+        }
         world.end();
     });
 }

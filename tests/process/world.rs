@@ -1,6 +1,7 @@
 //! A master that a test drives turn by turn, and workers that do what they are told by message.
 
-use std::time::{Duration, Instant};
+use core::time::Duration;
+use std::time::Instant;
 
 use forkmesh::machine::{Config, Report};
 use forkmesh::run::{Event, Exit, Master, Notice, Poller, Service, Sources, Worker, Workers};
@@ -14,7 +15,7 @@ pub(crate) const NOISE: u32 = 12;
 
 const PATIENCE: Duration = Duration::from_secs(25);
 
-/// Tell the master of each sibling (`SIBLING`), then `END`.
+/// Tell the master of each sibling that can be reached (`SIBLING`), then `END`.
 pub(crate) const ASK: u32 = 1;
 pub(crate) const SIBLING: u32 = 2;
 pub(crate) const END: u32 = 3;
@@ -53,6 +54,8 @@ pub(crate) struct Lab {
 pub(crate) struct World {
     pub(crate) master: Box<Master>,
     pub(crate) lab: Lab,
+    /// What was wrong when it was looked at last, for the message of a test that waits in vain.
+    pub(crate) note: String,
 }
 
 impl Service for Lab {
@@ -103,8 +106,9 @@ impl World {
                 reports: Vec::new(),
                 said: Vec::new(),
             },
+            note: String::new(),
         };
-        world.master.start(&mut world.lab);
+        world.master.start(&mut world.lab).expect("started");
         world
     }
 
@@ -114,7 +118,8 @@ impl World {
         while !so(self) {
             assert!(
                 start.elapsed() < PATIENCE,
-                "in vain: {what}; {:?}",
+                "in vain: {what}; {}; {:?}",
+                self.note,
                 self.lab.reports.last()
             );
             self.turn();
@@ -271,7 +276,9 @@ pub(crate) fn obey(worker: &mut Worker, mut act: impl FnMut(&mut Worker, Message
                     descriptor,
                 } => match message.tag {
                     ASK => {
-                        let siblings: Vec<_> = worker.siblings().collect();
+                        let siblings = worker.siblings();
+                        let reached = siblings.filter(|(id, _)| worker.peer(*id).is_some());
+                        let siblings: Vec<_> = reached.collect();
                         for (id, pid) in siblings {
                             say(worker, Message::new(SIBLING, told(id, pid, true)));
                         }

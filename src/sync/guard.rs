@@ -1,0 +1,131 @@
+//! What a locker gets: the right to the data, with what there is to know about it, or an error.
+//!
+//! ```text
+//!                    unlocks to
+//!   Guard dropped    free               the next: Clean
+//!     by a panic     free, DIED         the next: OwnerDied
+//!   Torn dropped     POISON             everybody: Poisoned
+//!     by a panic     free, DIED         the next: OwnerDied
+//!   killed           (not at all)       who recovers, or the next: OwnerDied
+//! ```
+//!
+//! # Why two types of guard
+//!
+//! Half-written data and sound data are handled by the same code only by mistake; a flag in one
+//! guard would have to be remembered, and a [`Torn`] cannot be used as a [`Guard`].
+
+use core::fmt;
+
+use super::atomic::AtomicU64;
+use super::held::Held;
+use super::kill;
+use super::mutex::Mutex;
+use super::word::Word;
+
+/// The mutex is yours.
+#[derive(Debug)]
+#[must_use = "dropping it unlocks"]
+pub enum Locked<'a> {
+    /// The data is as the last owner left it.
+    Clean(Guard<'a>),
+    /// The last owner died, or panicked, before it unlocked: the data may be half-written.
+    OwnerDied(Torn<'a>),
+}
+
+/// The mutex is not yours.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum NotLocked {
+    /// Somebody else owns it: now, or for as long as there was patience.
+    Busy,
+    /// An owner found the data half-written and did not repair it; see [`Mutex::clear_poison`].
+    Poisoned,
+    /// The slot already holds, or is about to lock, [`Held::MOST`] mutexes.
+    TooMany,
+}
+
+/// The right to the data; dropped, it unlocks. One that a panic drops passes on
+/// [`Locked::OwnerDied`] (with the feature `std`, without which there is no telling).
+#[derive(Debug)]
+#[must_use = "dropping it unlocks"]
+pub struct Guard<'a> {
+    _hold: Hold<'a>,
+}
+
+/// The right to data that may be half-written; dropped by anything but a panic, it poisons the mutex.
+#[derive(Debug)]
+#[must_use = "dropping it poisons the mutex"]
+pub struct Torn<'a> {
+    hold: Hold<'a>,
+}
+
+#[derive(Debug)]
+struct Hold<'a> {
+    mutex: &'a Mutex,
+    entry: &'a AtomicU64,
+    leaves: Word,
+    in_panic: bool,
+}
+
+impl<'a> Locked<'a> {
+    pub(super) fn new(mutex: &'a Mutex, entry: &'a AtomicU64, word: Word) -> Self {
+        let hold = |leaves| Hold {
+            mutex,
+            entry,
+            leaves,
+            in_panic: is_panicking(),
+        };
+        if word.has_died() {
+            Self::OwnerDied(Torn {
+                hold: hold(Word::POISONED),
+            })
+        } else {
+            Self::Clean(Guard {
+                _hold: hold(Word::FREE),
+            })
+        }
+    }
+}
+
+impl<'a> Torn<'a> {
+    /// Says that the data has been repaired. If this owner is killed before it unlocks, the next one
+    /// finds [`Locked::OwnerDied`] again.
+    pub fn mark_consistent(mut self) -> Guard<'a> {
+        self.hold.leaves = Word::FREE;
+        Guard { _hold: self.hold }
+    }
+}
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        if kill::is_dead() {
+            return;
+        }
+        let leaves = match is_panicking() && !self.in_panic {
+            true => Word::LEFT,
+            false => self.leaves,
+        };
+        self.mutex.unlock(leaves);
+        Held::clear(self.entry);
+    }
+}
+
+/// Whether this thread unwinds.
+fn is_panicking() -> bool {
+    #[cfg(all(feature = "std", not(loom)))]
+    return std::thread::panicking();
+    #[cfg(not(all(feature = "std", not(loom))))]
+    false
+}
+
+impl fmt::Display for NotLocked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Busy => "the mutex is owned by somebody else",
+            Self::Poisoned => "an owner left the data half-written",
+            Self::TooMany => "the slot holds as many mutexes as it can be known to hold",
+        })
+    }
+}
+
+impl core::error::Error for NotLocked {}
