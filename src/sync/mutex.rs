@@ -182,13 +182,20 @@ impl Mutex {
     /// Frees the mutex if the dead hold it still, and returns whether they did; wakes one sleeper in any
     /// case, for they may have died between unlocking and waking.
     pub(super) fn recover(&self, dead: SlotId) -> bool {
-        // AcqRel: releases what the dead wrote, which reaping has ordered before this, to the next
-        // owner's Acquire. It fails where a sleeper makes itself known, or a locker takes over; a
-        // process that scribbles on the word could make it fail for ever.
-        let freed = (0..MOST_TRIES).any(|_| {
+        let mut freed = false;
+        for _ in 0..MOST_TRIES {
             let seen = self.look();
-            seen.owner() == Some(Owner::of(dead)) && self.exchange(seen, seen.vacated())
-        });
+            if seen.owner() != Some(Owner::of(dead)) {
+                break;
+            }
+            // AcqRel: releases what the dead wrote, which reaping has ordered before this, to the
+            // next owner's Acquire. It fails where a sleeper makes itself known, or a locker takes
+            // over; a process that scribbles on the word could make it fail for ever.
+            freed = self.exchange(seen, seen.vacated());
+            if freed {
+                break;
+            }
+        }
         self.word.wake(Waking::One);
         freed
     }

@@ -29,22 +29,22 @@ fn second(worker: &Worker) -> SlotId {
 
 /// Breaks the second worker's mesh pair: by shutting it down, or by bytes that are no frame.
 fn vandal(worker: &mut Worker) -> Exit {
-    obey(worker, |worker, message| {
-        if message.tag == TRY_TO_GREET {
-            let to = u32::from_ne_bytes(message.payload[..4].try_into().unwrap());
-            let _ = worker.send(
-                SlotId::from_u32(to).expect("an id"),
-                Message::new(HELLO, [0; 16]),
-            );
-        } else {
-            let peer = worker.peer(second(worker)).expect("its end").as_fd();
-            match message.payload[0] {
-                0 => shutdown(peer, Shutdown::Both).expect("shut down"),
-                odd => raw(peer, &[0x5A; FRAME_SIZE][..odd.into()]),
-            }
+    obey(worker, vandalise)
+}
+
+fn vandalise(worker: &mut Worker, message: Message) {
+    if message.tag == TRY_TO_GREET {
+        let to = u32::from_ne_bytes(message.payload[..4].try_into().unwrap());
+        let to = SlotId::from_u32(to).expect("an id");
+        let _ = worker.send(to, Message::new(HELLO, [0; 16]));
+    } else {
+        let peer = worker.peer(second(worker)).expect("its end").as_fd();
+        match message.payload[0] {
+            0 => shutdown(peer, Shutdown::Both).expect("shut down"),
+            odd => raw(peer, &[0x5A; FRAME_SIZE][..odd.into()]),
         }
-        say(worker, Message::new(END, [0; 16]));
-    })
+    }
+    say(worker, Message::new(END, [0; 16]));
 }
 
 pub(crate) fn a_broken_mesh_pair_is_replaced() {
@@ -355,6 +355,45 @@ pub(crate) fn litter_is_not_inherited() {
             assert_eq!(litter.count(), 0, "a newborn has none of it");
         }
         assert_eq!(crate::support::open_count(), own, "nor has the master");
+        world.end();
+    });
+}
+
+/// Writes to the second worker's mesh pair and shuts it down behind that.
+fn last_word(worker: &mut Worker) -> Exit {
+    obey(worker, |worker, message| {
+        if message.tag == TRY_TO_GREET {
+            return vandalise(worker, message);
+        }
+        if message.tag == DO {
+            let peer = worker.peer(second(worker)).expect("its end");
+            peer.send(Message::new(NOISE, [0; 16]), None).expect("sent");
+            shutdown(peer, Shutdown::Both).expect("shut down");
+            say(worker, Message::new(END, [0; 16]));
+        }
+    })
+}
+
+/// What was read and what lies behind it can be one readiness: the end must not be overlooked.
+pub(crate) fn an_end_behind_a_message_is_noticed() {
+    in_child(|| {
+        let mut world = World::new(config(3).credentials(false), last_word);
+        world.all_live(3);
+        let [first, second, third] = world.live()[..] else {
+            panic!("three workers")
+        };
+        for _ in 0..20 {
+            crate::world::signal(second.1, rustix::process::Signal::STOP);
+            world.tell(first.0, DO, [0; 16]);
+            world.hear(first.0, END);
+            crate::world::signal(second.1, rustix::process::Signal::CONT);
+            world.until("messages arrive again", |world| {
+                world.tries_to_greet(third, second.0)
+            });
+            world.until("it knows the new end", |world| {
+                world.tries_to_greet(first, second.0)
+            });
+        }
         world.end();
     });
 }

@@ -24,6 +24,7 @@ fn main() {
         hostile::a_chatty_sibling_does_not_drown_out_the_master,
         hostile::a_chatty_worker_does_not_drown_out_the_others,
         hostile::a_worker_that_is_ever_broken_does_not_starve_the_others,
+        hostile::an_end_behind_a_message_is_noticed,
         hostile::litter_is_not_inherited,
         life::a_worker_can_have_a_loop_of_its_own,
         life::a_crash_loop_is_slowed_and_parked,

@@ -290,7 +290,11 @@ pub(crate) fn obey(worker: &mut Worker, mut act: impl FnMut(&mut Worker, Message
                         worker.send(to, Message::new(HELLO, [0; 16])).expect("sent");
                     }
                     HELLO => {
-                        let (id, pid) = (from.claimed.expect("named"), from.pid.expect("seen"));
+                        let id = from.claimed.expect("named");
+                        let siblings = worker.siblings().collect::<Vec<_>>();
+                        // Without credentials: who has that name.
+                        let named = siblings.iter().find(|(sibling, _)| *sibling == id);
+                        let pid = from.pid.or(named.map(|(_, pid)| *pid)).expect("seen");
                         say(worker, Message::new(GREETED, told(id, pid, from.known)));
                     }
                     LIMIT => {
