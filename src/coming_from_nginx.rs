@@ -90,7 +90,7 @@
 //! |---|---|
 //! | `ngx_shm_alloc`, `ngx_shm_free`; their callers, the event module and `ngx_init_cycle` | not yet; a shared mapping made before [`run::Master::run`](crate::run::Master::run) is in every worker, as in nginx |
 //! | `ngx_shared_memory_add`, `ngx_init_zone_pool`, zones in `ngx_init_cycle` | not yet |
-//! | `ngx_shmtx_create`, `lock`, `trylock`, `unlock`, `force_unlock`, `destroy`; its `sem_t` | not yet |
+//! | `ngx_shmtx_create`, `lock`, `trylock`, `unlock`, `force_unlock`, `destroy`; its `sem_t` | `sync::Mutex`: an owner that died is told to the next one, who repairs or poisons; a futex in place of `sem_t`. The zones that it will lie in: not yet |
 //! | `ngx_rwlock_*`, `ngx_spinlock` | not yet |
 //! | `ngx_slab_init`, `alloc`, `calloc`, `free`, and those that end in `_locked` | not yet |
 //! | the totals of `stub_status` | not yet; a worker can report to its master: [`Worker::tell_master`](crate::run::Worker::tell_master) |
@@ -142,7 +142,8 @@
 //! |---|---|
 //! | `ngx_shm_t`: `addr`, `size`, `name`, `log`, `exists` | not yet |
 //! | `ngx_shm_zone_t`: `data`, `shm`, `init`, `tag`, `sync`, `noreuse` | not yet |
-//! | `ngx_slab_pool_t`, `ngx_shmtx_t`, `ngx_shmtx_sh_t` | not yet |
+//! | `ngx_shmtx_t`, `ngx_shmtx_sh_t` | `sync::Mutex`, in place in shared memory; all-zero bytes are a free one |
+//! | `ngx_slab_pool_t` | not yet |
 //! | memory from `MAP_ANON`, first choice | not yet |
 //! | memory from `/dev/zero`, second choice | not yet |
 //! | memory from `shmget`, third choice | not yet |

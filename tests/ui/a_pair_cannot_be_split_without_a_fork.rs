@@ -1,6 +1,6 @@
 //! What splits a pair cannot be called by hand, nor can the proof of a fork that it asks for be named.
 
-use forkmesh::channel::Pair;
+use forkmesh::channel::{Pair, Split};
 
 fn main() {
     let pair = Pair::new().unwrap();
