@@ -109,6 +109,14 @@ pub enum StartError {
     Refused(Errno),
 }
 
+/// Why a master cannot go on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The kernel refused a descriptor to wait by, or to wait.
+    Refused(Errno),
+}
+
 impl Master {
     /// A master that has forked nobody yet. Raises the soft limit on descriptors to the hard one,
     /// sets SIGCHLD to its default and SIGPIPE to be ignored, and blocks the signals that it reads
@@ -160,7 +168,7 @@ impl Master {
     /// # Errors
     ///
     /// Where epoll fails, which it has no reason to.
-    pub fn run(&mut self, service: &mut impl Service) -> Result<(), Errno> {
+    pub fn run(&mut self, service: &mut impl Service) -> Result<(), RunError> {
         self.start(service)?;
         while !self.ended {
             self.turn(service, None)?;
@@ -178,12 +186,13 @@ impl Master {
     /// # Errors
     ///
     /// Where the kernel refuses these.
-    pub fn start(&mut self, service: &mut impl Service) -> Result<(), Errno> {
+    pub fn start(&mut self, service: &mut impl Service) -> Result<(), RunError> {
         if core::mem::replace(&mut self.started, true) {
             return Ok(());
         }
         if self.made_in != process::own_pid() {
-            self.waiting = Some(Waiting::new()?.1);
+            let (_, waiting) = Waiting::new().map_err(RunError::Refused)?;
+            self.waiting = Some(waiting);
         }
         self.core.start();
         self.perform(service);
@@ -195,7 +204,11 @@ impl Master {
     /// # Errors
     ///
     /// Where epoll fails, which it has no reason to.
-    pub fn turn(&mut self, service: &mut impl Service, most_ms: Option<u64>) -> Result<(), Errno> {
+    pub fn turn(
+        &mut self,
+        service: &mut impl Service,
+        most_ms: Option<u64>,
+    ) -> Result<(), RunError> {
         self.share = ANNOUNCEMENTS_A_TURN;
         self.replacements = ANNOUNCEMENTS_A_TURN / 2;
         self.heed();
@@ -209,7 +222,8 @@ impl Master {
         };
         let mut events = Events::new();
         let mut ready = heapless::Vec::<_, BATCH>::new();
-        for event in self.waiting().poll.wait(&mut events, timeout)? {
+        let woken = self.waiting().poll.wait(&mut events, timeout);
+        for event in woken.map_err(RunError::Refused)? {
             // One wait brings no more than the batch has room for.
             let _ = ready.push((event.data.u64(), event.flags));
         }
@@ -365,4 +379,13 @@ impl fmt::Display for StartError {
     }
 }
 
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(errno) => write!(f, "cannot wait: {errno}"),
+        }
+    }
+}
+
 impl core::error::Error for StartError {}
+impl core::error::Error for RunError {}

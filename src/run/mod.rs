@@ -61,7 +61,7 @@ mod spawn;
 mod token;
 mod worker;
 
-pub use master::{Master, StartError};
+pub use master::{Master, RunError, StartError};
 pub use poller::{Batch, Interest, Poller, Ready};
 pub use service::{Exit, Notice, Service, Workers};
 pub use worker::{Event, From, Sources, Worker};
