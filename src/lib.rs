@@ -21,7 +21,7 @@
 //! |---|---|---|---|
 //! | [`table`] | nothing | forbidden | `tests/table.rs`, `tests/exhaustive.rs` |
 //! | `sys` | nothing | allowed | `tests/channel.rs`, `tests/process` |
-//! | `sync` | `sys::futex` (not under loom), `table` | allowed | `tests/loom.rs`, `tests/mutex.rs` |
+//! | [`sync`] | `sys::futex` (not under loom), `table` | forbidden | `tests/loom.rs`, `tests/mutex.rs` |
 //! | [`wire`] | `table` | forbidden | golden bytes, fuzz target `channel_decode` |
 //! | [`machine`] | `table`, `wire` | forbidden | every order of events, mutants |
 //! | [`channel`] | `sys`, `table`, `wire` | forbidden | compile-fail tests, `tests/channel.rs` |
@@ -51,6 +51,7 @@
 //! [`run::Master`] and [`run::Service`]; who knows nginx's source finds every piece of it in
 //! [`coming_from_nginx`].
 #![no_std]
+#![deny(unsafe_code)] // `sys` alone allows it, for itself
 
 #[cfg(any(test, loom, feature = "std"))]
 extern crate std;

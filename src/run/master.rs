@@ -13,22 +13,14 @@ use crate::run::budget::Budget;
 use crate::run::ends::Ends;
 use crate::run::service::{Asked, Notice, Service, Workers};
 use crate::run::token::Token;
+use crate::run::worker;
 use crate::sys::poll::{BATCH, Events, Poll};
 use crate::sys::signal::SignalSet;
 use crate::sys::{clock, descriptor, process, signal};
 use crate::table::{Instant, Table};
 
-/// What a master blocks, and reads from a descriptor.
-const SIGNALS: SignalSet = SignalSet::of(&[
-    Signal::TERM,
-    Signal::INT,
-    Signal::QUIT,
-    Signal::HUP,
-    Signal::USR1,
-    Signal::USR2,
-    Signal::WINCH,
-    Signal::CHILD,
-]);
+/// What a master blocks, and reads from a descriptor: what its workers do, and their deaths.
+const SIGNALS: SignalSet = worker::SIGNALS.with(SignalSet::of(&[Signal::CHILD]));
 
 /// How many workers are told of the others between two waits: deaths, signals and READYs are not to
 /// wait until a thousand have been told.

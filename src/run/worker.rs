@@ -16,7 +16,7 @@ use crate::wire::Message;
 
 /// What a worker blocks, and reads from a descriptor. Of these, HUP, INT, USR2 and WINCH have no
 /// meaning for it: a terminal sends them to the whole group, and the master acts on them.
-const SIGNALS: SignalSet = SignalSet::of(&[
+pub(super) const SIGNALS: SignalSet = SignalSet::of(&[
     Signal::TERM,
     Signal::INT,
     Signal::QUIT,

@@ -19,7 +19,7 @@
 //! - Nothing here blocks but [`poll::Poll::wait`], [`futex::wait`], and [`process::end`] for the time
 //!   that a SIGKILL takes.
 //! - Every unsafe operation of this room stands in a block of its own, with its reason above it.
-#![allow(unsafe_code)]
+#![allow(unsafe_code)] // system calls are what it is for
 
 pub(crate) mod clock;
 pub(crate) mod descriptor;
