@@ -44,6 +44,7 @@
 //! `std` (default): fork is libc's own, so that its handlers run and what it caches of the process
 //! is right in the child; the descriptor types in public signatures are std's. Without it there is
 //! no libc at all: fork is `clone3`, and the descriptor types are rustix's, re-exported as [`fd`].
+//! A panic while a mutex is held is told to its next owner; without `std` nobody can know of it.
 //! Nothing else differs.
 //!
 //! # Where to begin

@@ -49,7 +49,7 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let alone = &mut unsafe { Alone::assume() }; // a doctest has threads, and its child needs none
-//! let pair = Pair::new()?;
+//! let pair = Pair::new().expect("two descriptors");
 //! let (parent, process) = pair.fork(alone, |child| {
 //!     let mut inbox = Inbox::new();
 //!     while child.receive(&mut inbox).is_err() {}
