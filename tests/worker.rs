@@ -214,6 +214,19 @@ fn a_batch_that_was_cut_short_is_told_again() {
 }
 
 #[test]
+fn who_is_not_told_again_is_asked_for() {
+    let mut roster = roster();
+    for index in 4..7 {
+        roster.open(subject(index, 1), index as u32, Attached::Follows, false);
+    }
+    // Cut short; and told anew is only the last.
+    roster.open(subject(6, 1), 6, Attached::Follows, false);
+    roster.descriptors(1, 1);
+    assert_eq!(assigned(&mut roster), [Keep::Sibling(id(6, 1))]);
+    assert_eq!(roster.resync(at(0)), Some(4));
+}
+
+#[test]
 fn descriptors_that_nobody_waits_for_are_a_reason_to_ask() {
     let mut roster = roster();
     roster.descriptors(2, 2);

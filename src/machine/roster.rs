@@ -158,6 +158,7 @@ impl<const N: usize> Roster<N> {
             return self.miss(EVERYTHING);
         }
         let told_before = self.waiting.len() - count;
+        self.miss_the_forgotten(told_before);
         self.waiting.rotate_left(told_before);
         self.waiting.truncate(count);
         if let Some((_, version)) = self.waiting.get(came).copied() {
@@ -237,9 +238,24 @@ impl<const N: usize> Roster<N> {
     /// An OPEN waits for its descriptor; whether there was room.
     fn wait(&mut self, id: SlotId, version: u32) -> bool {
         if self.waiting.is_full() {
-            self.waiting.remove(0); // of a batch that was cut short, and is told again
+            self.miss_the_forgotten(1); // of a batch that was cut short
+            self.waiting.remove(0);
         }
         self.waiting.push((id, version)).is_ok()
+    }
+
+    /// Of those who waited before this batch, the ones that are not told again with it.
+    fn miss_the_forgotten(&mut self, told_before: usize) {
+        for at in 0..told_before {
+            let (id, version) = self.waiting[at];
+            let told_again = self.waiting[told_before..]
+                .iter()
+                .any(|(other, _)| *other == id);
+            let member = self.members[id.index().as_usize()];
+            if !told_again && member.id == Some(id) && !member.held {
+                self.miss(version);
+            }
+        }
     }
 
     fn miss(&mut self, version: u32) {
