@@ -51,7 +51,7 @@
 //! | `ngx_signal_worker_processes` | [`Action::Order`](crate::machine::Action::Order), [`Action::Signal`](crate::machine::Action::Signal) | by pidfd, which a reused pid cannot mislead |
 //! | TERM, then KILL after 3.15 s | [`Config::terminate_ms`](crate::machine::Config::terminate_ms) | 3 s unless told otherwise, for each worker by itself |
 //! | QUIT waits for ever | [`Config::quit_ms`](crate::machine::Config::quit_ms) | 30 s unless told otherwise, then TERMINATE, then SIGKILL |
-//! | `ngx_unlock_mutexes` | not yet | |
+//! | `ngx_unlock_mutexes` | [`sync::recover`](crate::sync::recover) | the next owner is told; `run` has no zones yet, and so calls it not yet |
 //! | `ngx_init_cycle` at HUP, and the 100 ms before the old workers are told to quit | not yet | [`Worker::ready`](crate::run::Worker::ready) is there to take the place of the 100 ms |
 //! | `ngx_master_process_exit` | [`Action::Exit`](crate::machine::Action::Exit) | `run` returns; a master without workers ends as well when it is told to |
 //!
@@ -90,7 +90,7 @@
 //! |---|---|
 //! | `ngx_shm_alloc`, `ngx_shm_free`; their callers, the event module and `ngx_init_cycle` | not yet; a shared mapping made before [`run::Master::run`](crate::run::Master::run) is in every worker, as in nginx |
 //! | `ngx_shared_memory_add`, `ngx_init_zone_pool`, zones in `ngx_init_cycle` | not yet |
-//! | `ngx_shmtx_create`, `lock`, `trylock`, `unlock`, `force_unlock`, `destroy`; its `sem_t` | `sync::Mutex`: an owner that died is told to the next one, who repairs or poisons; a futex in place of `sem_t`. The zones that it will lie in: not yet |
+//! | `ngx_shmtx_create`, `lock`, `trylock`, `unlock`, `force_unlock`, `destroy`; its `sem_t` | [`sync::Mutex`](crate::sync::Mutex): an owner that died is told to the next one, who repairs or poisons; a futex in place of `sem_t`. The zones that it will lie in: not yet |
 //! | `ngx_rwlock_*`, `ngx_spinlock` | not yet |
 //! | `ngx_slab_init`, `alloc`, `calloc`, `free`, and those that end in `_locked` | not yet |
 //! | the totals of `stub_status` | not yet; a worker can report to its master: [`Worker::tell_master`](crate::run::Worker::tell_master) |
@@ -142,7 +142,7 @@
 //! |---|---|
 //! | `ngx_shm_t`: `addr`, `size`, `name`, `log`, `exists` | not yet |
 //! | `ngx_shm_zone_t`: `data`, `shm`, `init`, `tag`, `sync`, `noreuse` | not yet |
-//! | `ngx_shmtx_t`, `ngx_shmtx_sh_t` | `sync::Mutex`, in place in shared memory; all-zero bytes are a free one |
+//! | `ngx_shmtx_t`, `ngx_shmtx_sh_t` | [`sync::Mutex`](crate::sync::Mutex), in place in shared memory; all-zero bytes are a free one |
 //! | `ngx_slab_pool_t` | not yet |
 //! | memory from `MAP_ANON`, first choice | not yet |
 //! | memory from `/dev/zero`, second choice | not yet |
@@ -288,7 +288,7 @@
 //! | Does an earlier child know a later one? | Not by its fork: the later one inherited its end, and not the other way round. The master, and not the new child, tells the earlier ones; here too. |
 //! | Why is the descriptor in the body as well? | It need not be: the number there is the sender's, and the kernel gives the receiver one of its own for the same open file. Here the field says whether one comes: [`Attached`](crate::wire::Attached). |
 //! | Does `sendmsg` follow pointers in a frame? | No. The bytes of its vectors are copied, and the control data is translated; nothing else goes. |
-//! | Who sent it? | nginx cannot tell: `pid` and `slot` are the subject's. Here [`From`](crate::run::From) has the pid that the kernel names, the slot that is claimed, and whether they fit. The end it came by says whether it is the master. |
+//! | Who sent it? | nginx cannot tell: `pid` and `slot` are the subject's. Here [`Sender`](crate::run::Sender) has the pid that the kernel names, the slot that is claimed, and whether they fit. The end it came by says whether it is the master. |
 //! | May a worker give another orders? | In nginx it could, with the end that it holds. Here an order that comes over the mesh is refused and counted: [`Worker::refused`](crate::run::Worker::refused). |
 //! | A pair has four descriptors after a fork: who reads what? | What is written at one end is read at the other, by whichever process holds a copy of that; never at the end where it was written. |
 //! | How does a master start and stop a worker? | It starts it by fork, and stops it by a command, or by a signal where the command does not get through. |

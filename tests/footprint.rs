@@ -218,4 +218,7 @@ fn sizes() {
     assert!(size_of::<Slot>() <= 64);
     assert!(size_of::<Table>() <= 66 * 1024);
     assert!(size_of::<machine::Master>() <= 160 * 1024);
+    assert!(size_of::<Master>() <= 178 * 1024);
+    assert!(size_of::<Worker>() <= 31 * 1024);
+    assert!(size_of::<Inbox>() <= 7 * 1024);
 }

@@ -364,12 +364,12 @@ proptest! {
         // Which life's descriptor lies in each place, as the shell would have it.
         let mut peers = last;
         let mut waits = false;
-        for said in script {
+        for (said, version) in script.into_iter().zip(1..) {
             let keep = match said {
                 Said::Open(index, life, attached, came) => {
                     waits |= attached == Attached::Follows;
                     last[index] = Some(id(index, life));
-                    roster.open(subject(index, life), 1, attached, came)
+                    roster.open(subject(index, life), version, attached, came)
                 }
                 Said::Close(index) => {
                     last[index] = None;

@@ -12,6 +12,7 @@ impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Notice::Report(report) => write_report(f, *report),
+            Notice::SpawnRefused { slot, why } => write!(f, "worker {slot}: {why}"),
             Notice::Phase(phase) => write!(f, "master {phase:?}"),
             Notice::Message { from, message, .. } => {
                 write!(f, "worker {from} sent {:?}", message.payload)

@@ -5,7 +5,7 @@ use core::time::Duration;
 use std::time::Instant;
 
 use forkmesh::channel::SendFault;
-use forkmesh::run::{From, Worker};
+use forkmesh::run::{Sender, Worker};
 use forkmesh::table::SlotIndex;
 use forkmesh::wire::Message;
 
@@ -29,7 +29,7 @@ pub(crate) struct Site {
     pub(crate) date: Date,
     hello: String,
     page: String,
-    last: Option<(From, [u8; 16])>,
+    last: Option<(Sender, [u8; 16])>,
 }
 
 impl Site {
@@ -47,7 +47,7 @@ impl Site {
     }
 
     /// A message came; what has another tag is nothing that this server sends.
-    pub(crate) fn remember(&mut self, from: From, message: Message) {
+    pub(crate) fn remember(&mut self, from: Sender, message: Message) {
         if message.tag == TEXT {
             self.last = Some((from, message.payload));
         }

@@ -13,7 +13,7 @@ use crate::wire::{Command, FRAME_SIZE, Frame, Malformed};
 /// How many frames one read takes.
 const MOST: usize = 128;
 
-/// Room for one read: 128 frames and 253 descriptors, about 6 KiB. What was read is taken out frame
+/// Room for one read: 128 frames and 253 descriptors, about 7 KiB. What was read is taken out frame
 /// by frame with [`Inbox::take`]; one inbox can serve many ends, one after the other.
 #[derive(Debug)]
 pub struct Inbox {

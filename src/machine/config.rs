@@ -72,8 +72,13 @@ impl Config {
     }
 
     /// Which deaths of a worker are followed by a restart.
+    ///
+    /// # Panics
+    ///
+    /// If workers are to be detached, which they cannot be yet.
     #[must_use]
     pub const fn restart(mut self, policy: Policy) -> Self {
+        assert!(!policy.contains(Policy::DETACHED), "a worker has a master");
         self.policy = policy;
         self
     }

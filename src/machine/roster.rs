@@ -244,7 +244,8 @@ impl<const N: usize> Roster<N> {
         self.waiting.push((id, version)).is_ok()
     }
 
-    /// Of those who waited before this batch, the ones that are not told again with it.
+    /// Of those who waited before this batch, the ones that are not told again: their changes lie
+    /// before its first. Later ones are told next.
     fn miss_the_forgotten(&mut self, told_before: usize) {
         for at in 0..told_before {
             let (id, version) = self.waiting[at];
@@ -252,7 +253,9 @@ impl<const N: usize> Roster<N> {
                 .iter()
                 .any(|(other, _)| *other == id);
             let member = self.members[id.index().as_usize()];
-            if !told_again && member.id == Some(id) && !member.held {
+            let over = self.waiting.get(told_before);
+            let over = over.is_none_or(|(_, first)| is_before(version, *first));
+            if over && !told_again && member.id == Some(id) && !member.held {
                 self.miss(version);
             }
         }

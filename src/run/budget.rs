@@ -18,7 +18,7 @@ const SHARES: usize = 8;
 pub(super) struct Budget {
     most: usize,
     in_flight: usize,
-    to: [u16; SLOTS],
+    to: [u32; SLOTS],
 }
 
 impl Budget {
@@ -37,21 +37,21 @@ impl Budget {
         if self.to[to.as_usize()] > 0 && socket::unread(end) == Ok(0) {
             self.arrived(to);
         }
-        let own = usize::from(self.to[to.as_usize()]);
+        let own = self.to[to.as_usize()] as usize;
         let left = self.most.saturating_sub(self.in_flight);
         let share = (self.most / SHARES).saturating_sub(own);
         left.min(share).max(usize::from(own == 0))
     }
 
     pub(super) fn sent(&mut self, to: SlotIndex, descriptors: usize) {
-        self.to[to.as_usize()] = self.to[to.as_usize()].saturating_add(descriptors as u16);
+        self.to[to.as_usize()] += descriptors as u32;
         self.in_flight += descriptors;
     }
 
     /// Everything that was sent to a recipient was received, or is gone with it.
     pub(super) fn arrived(&mut self, to: SlotIndex) {
         let were = core::mem::take(&mut self.to[to.as_usize()]);
-        self.in_flight = self.in_flight.saturating_sub(were.into());
+        self.in_flight -= were as usize;
     }
 
     /// Who has something on its way.

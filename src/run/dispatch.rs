@@ -32,7 +32,7 @@ impl Master {
                     self.happened(service, Event::Writable(slot));
                 }
                 if flags.contains(EventFlags::IN) {
-                    self.listen(service, slot, READS_A_TURN);
+                    self.read_control(service, slot, READS_A_TURN);
                 }
                 if flags.contains(EventFlags::HUP) {
                     self.stop_watching(slot);
@@ -47,7 +47,6 @@ impl Master {
             match Signal::from_named_raw(caught.signal) {
                 Some(Signal::TERM | Signal::INT) => self.happened(service, Event::Terminate),
                 Some(Signal::QUIT) => self.happened(service, Event::Quit),
-                Some(Signal::CHILD) => {} // its pidfd says which one
                 _ => {
                     self.notify(
                         service,
@@ -83,13 +82,13 @@ impl Master {
             // Somebody else reaped it: that it is gone is all that can be known.
             Err(_) => ExitStatus::Code(u8::MAX),
         };
-        self.listen(service, slot, READS_OF_THE_DEAD); // what it said before it died
+        self.read_control(service, slot, READS_OF_THE_DEAD); // what it said before it died
         self.happened(service, Event::Exited(slot, status));
     }
 
     /// Reads what a worker has said, `most_reads` times at the most: one that never stops talking
     /// must not keep the others waiting. What is left is still there the next turn.
-    fn listen(&mut self, service: &mut impl Service, slot: SlotId, most_reads: usize) {
+    fn read_control(&mut self, service: &mut impl Service, slot: SlotId, most_reads: usize) {
         for _ in 0..most_reads {
             if !self.is_there(slot) {
                 return;
@@ -107,7 +106,7 @@ impl Master {
                     continue; // the inbox counts it
                 };
                 let another = parcel.claimed.is_some_and(|claimed| claimed != slot);
-                if another || self.too_many_replacements(parcel.command) {
+                if another {
                     self.refused += 1;
                     continue;
                 }
@@ -117,14 +116,6 @@ impl Master {
                 return;
             }
         }
-    }
-
-    /// Everybody has to be told of a new mesh pair. Who is refused one asks again a second later.
-    fn too_many_replacements(&mut self, command: Command) -> bool {
-        let asks = command == Command::Resync(Resync::Mesh);
-        let left = self.replacements.checked_sub(u32::from(asks));
-        self.replacements = left.unwrap_or(0);
-        left.is_none()
     }
 
     /// A worker that closed its end, or shut it down, is not worth a turn each time round. That it
@@ -144,7 +135,12 @@ impl Master {
                 let version = self.core.version_from_low(low);
                 self.happened(service, Event::Missed(slot, version));
             }
-            Command::Resync(Resync::Mesh) => self.happened(service, Event::MeshBroken(slot)),
+            // Everybody has to be told of a new mesh pair. Who is refused one asks again later.
+            Command::Resync(Resync::Mesh) if self.replacements_left == 0 => self.refused += 1,
+            Command::Resync(Resync::Mesh) => {
+                self.replacements_left -= 1;
+                self.happened(service, Event::MeshBroken(slot));
+            }
             Command::Failed { stage, errno } => {
                 self.notify(
                     service,

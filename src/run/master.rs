@@ -13,14 +13,11 @@ use crate::run::budget::Budget;
 use crate::run::ends::Ends;
 use crate::run::service::{Asked, Notice, Service, Workers};
 use crate::run::token::Token;
-use crate::run::worker;
+use crate::run::worker::SIGNALS;
 use crate::sys::poll::{BATCH, Events, Poll};
 use crate::sys::signal::SignalSet;
 use crate::sys::{clock, descriptor, process, signal};
 use crate::table::{Instant, Table};
-
-/// What a master blocks, and reads from a descriptor: what its workers do, and their deaths.
-const SIGNALS: SignalSet = worker::SIGNALS.with(SignalSet::of(&[Signal::CHILD]));
 
 /// How many workers are told of the others between two waits: deaths, signals and READYs are not to
 /// wait until a thousand have been told.
@@ -28,10 +25,14 @@ const ANNOUNCEMENTS_A_TURN: u32 = 8;
 
 /// Descriptors that a master has beside those of its workers, with some to spare.
 const OWN_DESCRIPTORS: u64 = 64;
-/// Descriptors a worker in the master: control, mesh (both ends until the fork), pidfd.
-const DESCRIPTORS_A_WORKER: u64 = 4;
+/// Descriptors a worker in the master: control and pidfd; and mesh, both ends until the fork.
+const DESCRIPTORS_A_WORKER: u64 = 2;
+const DESCRIPTORS_A_MESHED_WORKER: u64 = 4;
 
-/// A master, with everything that it keeps for 1022 workers: about 170 KiB, and not one allocation.
+/// A master, with everything that it keeps for 1022 workers: about 177 KiB, and not one allocation.
+///
+/// When it is dropped, its signals stay blocked, SIGPIPE ignored and the limit on descriptors raised.
+/// Workers that are left find their control end closed, and drain; nobody reaps them.
 #[derive(Debug)]
 pub struct Master {
     pub(super) core: machine::Master,
@@ -52,9 +53,9 @@ pub struct Master {
     phase_told: Phase,
     pub(super) ended: bool,
     /// How many announcements may still be made in this turn.
-    share: u32,
+    announcements_left: u32,
     /// How many mesh pairs may still be replaced in this turn.
-    pub(super) replacements: u32,
+    pub(super) replacements_left: u32,
 }
 
 /// What a master waits by.
@@ -92,7 +93,7 @@ pub enum StartError {
     NotAlone(NotAlone),
     /// The limit on open descriptors is too low for so many workers.
     TooFewDescriptors {
-        /// How many are needed.
+        /// How many are needed, at the most.
         needed: u64,
         /// How many there may be, the hard limit.
         limit: u64,
@@ -129,7 +130,12 @@ impl Master {
     pub fn with(config: Config, alone: Alone) -> Result<Self, StartError> {
         let limit = descriptor::raise_limit();
         let workers = u64::from(config.workers);
-        let needed = workers * DESCRIPTORS_A_WORKER + OWN_DESCRIPTORS;
+        let each = if config.mesh {
+            DESCRIPTORS_A_MESHED_WORKER
+        } else {
+            DESCRIPTORS_A_WORKER
+        };
+        let needed = workers * each + OWN_DESCRIPTORS;
         if limit < needed {
             return Err(StartError::TooFewDescriptors { needed, limit });
         }
@@ -150,12 +156,14 @@ impl Master {
             started: false,
             phase_told: Phase::Running,
             ended: false,
-            share: 0,
-            replacements: 0,
+            announcements_left: 0,
+            replacements_left: 0,
         })
     }
 
-    /// Starts the workers, keeps them running, and returns when the last one is gone.
+    /// Starts the workers, keeps them running, and returns when it was told to end and the last one is
+    /// gone. A master whose workers are all parked, or not to be restarted, goes on with none: see
+    /// [`Workers::terminate`].
     ///
     /// # Errors
     ///
@@ -173,25 +181,27 @@ impl Master {
     /// [`Master::is_ended`]. Once: a second call does nothing.
     ///
     /// The process may be another than the one that made the master, such as a daemon's second half:
-    /// it then gets descriptors of its own to wait by.
+    /// it then gets descriptors of its own to wait by. (Ask for [`AsFd`] after this.)
     ///
     /// # Errors
     ///
     /// Where the kernel refuses these.
     pub fn start(&mut self, service: &mut impl Service) -> Result<(), RunError> {
-        if core::mem::replace(&mut self.started, true) {
+        if self.started {
             return Ok(());
         }
         if self.made_in != process::own_pid() {
             let (_, waiting) = Waiting::new().map_err(RunError::Refused)?;
             self.waiting = Some(waiting);
         }
+        self.started = true;
         self.core.start();
         self.perform(service);
         Ok(())
     }
 
-    /// Waits once, `most_ms` at the longest, and does what is to be done.
+    /// Waits once, `most_ms` at the longest, and does what is to be done; before [`Master::start`] there
+    /// is nobody to wait for.
     ///
     /// # Errors
     ///
@@ -201,8 +211,8 @@ impl Master {
         service: &mut impl Service,
         most_ms: Option<u64>,
     ) -> Result<(), RunError> {
-        self.share = ANNOUNCEMENTS_A_TURN;
-        self.replacements = ANNOUNCEMENTS_A_TURN / 2;
+        self.announcements_left = ANNOUNCEMENTS_A_TURN;
+        self.replacements_left = ANNOUNCEMENTS_A_TURN / 2;
         self.heed();
         self.perform(service);
         if self.ended {
@@ -231,7 +241,7 @@ impl Master {
     /// How long the master can be left alone; `None` until something happens.
     #[must_use]
     pub fn timeout_ms(&self) -> Option<u64> {
-        if self.share == 0 || self.asked != Asked::Nothing {
+        if self.announcements_left == 0 || self.asked != Asked::Nothing {
             return Some(0); // there may be more to announce, or something was asked for
         }
         match self.core.deadline() {
@@ -287,6 +297,7 @@ impl Master {
     }
 
     pub(super) fn perform(&mut self, service: &mut impl Service) {
+        self.tell_phase(service);
         while let Some(action) = self.next_action() {
             if let Some(event) = self.act(service, action) {
                 self.core.handle(now(), event);
@@ -294,7 +305,6 @@ impl Master {
             self.heed();
             self.tell_phase(service);
         }
-        self.tell_phase(service);
     }
 
     /// That the master goes on to another phase is said once.
@@ -307,12 +317,12 @@ impl Master {
 
     /// The next action; announcements only up to the turn's share of them.
     fn next_action(&mut self) -> Option<Action> {
-        if self.share == 0 {
+        if self.announcements_left == 0 {
             return self.core.poll_urgent();
         }
         let action = self.core.poll();
         if let Some(Action::Announce(_) | Action::ReplaceMesh(_)) = action {
-            self.share -= 1;
+            self.announcements_left -= 1;
         }
         action
     }

@@ -11,7 +11,7 @@
 //!   Worker::receive ◄── signals · control · the master's pidfd · mesh ◄── Service::work
 //! ```
 //!
-//! A [`Master`] is given a [`Service`] and runs until its last worker is gone. It calls
+//! A [`Master`] is given a [`Service`] and runs until it is told to end and its last worker is gone. It calls
 //! [`Service::work`] in each worker's process, with a [`Worker`], and [`Service::notice`] in its own
 //! with what happened. A worker waits in a [`Poller`], or in any loop of the user's that can watch
 //! four descriptors.
@@ -23,7 +23,7 @@
 //! | `act` | what the core says, as system calls |
 //! | `spawn` | a slot becomes a process |
 //! | `mesh`, `budget` | who has to be told of whom, and how many descriptors may be on their way |
-//! | `worker`, `listen` | a worker's side: what it can say, what it hears |
+//! | `worker`, `receive` | a worker's side: what it can say, what it hears |
 //! | `poller` | a loop for a worker that has none |
 //!
 //! # Invariants
@@ -44,19 +44,19 @@
 //!
 //! # Cost
 //!
-//! A turn: one `epoll_wait`, then one system call a signal, a message or a batch of them; seven a death.
-//! A spawn: eleven with a mesh, seven without. An announcement: one a batch, two where descriptors
-//! travel with it. An idle master and an idle worker make none.
+//! A turn: one `epoll_wait`, then one system call a signal, a message or a batch of them; nine a
+//! death. A spawn: eleven with a mesh, two more in a burst of them; seven without. An announcement:
+//! one a batch, two where descriptors travel with it. An idle master and an idle worker make none.
 #![forbid(unsafe_code)]
 
 mod act;
 mod budget;
 mod dispatch;
 mod ends;
-mod listen;
 mod master;
 mod mesh;
 mod poller;
+mod receive;
 mod service;
 mod spawn;
 mod token;
@@ -65,4 +65,4 @@ mod worker;
 pub use master::{Master, RunError, StartError};
 pub use poller::{Batch, Interest, Poller, Ready};
 pub use service::{Exit, Notice, Service, Workers};
-pub use worker::{Event, From, Sources, Worker};
+pub use worker::{Event, Sender, Sources, Worker};

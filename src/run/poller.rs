@@ -100,7 +100,7 @@ impl Poller {
     ///
     /// # Errors
     ///
-    /// ENOENT where it is not watched.
+    /// ENOENT where it is not watched; EINVAL where it is, exclusively.
     pub fn modify(&self, fd: impl AsFd, token: u32, interest: Interest) -> Result<(), Errno> {
         self.poll
             .modify(fd, USER | u64::from(token), flags(interest))
@@ -120,14 +120,13 @@ impl Poller {
     ///
     /// # Errors
     ///
-    /// Where epoll fails, which it has no reason to.
+    /// ENOSPC or ENOMEM for watching a mesh end that was replaced. epoll has no other reason to fail.
     pub fn wait(&mut self, worker: &mut Worker, most_ms: Option<u64>) -> Result<Batch, Errno> {
         if self.moves != worker.moves() {
             self.watch(worker, Sources::MESH)?;
             self.moves = worker.moves();
         }
         let timeout = match (worker.timeout_ms(), most_ms) {
-            _ if worker.has_more() => Some(0),
             (Some(due), Some(most)) => Some(due.min(most)),
             (due, most) => due.or(most),
         };
@@ -139,7 +138,7 @@ impl Poller {
                 worker.readable(Sources::from_bits_truncate(token as u8));
                 continue;
             }
-            let ended = flags.intersects(EventFlags::ERR | EventFlags::HUP | EventFlags::RDHUP);
+            let ended = flags.intersects(EventFlags::ERR | EventFlags::HUP);
             let ready = Ready {
                 token: token as u32,
                 readable: ended || flags.contains(EventFlags::IN),

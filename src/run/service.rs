@@ -2,7 +2,7 @@
 
 use rustix::fd::{AsFd, OwnedFd};
 
-use crate::channel::{End0, FromMaster, Parent, SendError, SendFault};
+use crate::channel::{End0, ForkError, FromMaster, Parent, SendError, SendFault};
 use crate::machine::{Phase, Report};
 use crate::run::Worker;
 use crate::run::ends::Ends;
@@ -27,7 +27,9 @@ impl Exit {
 /// Every `FnMut(&mut Worker) -> Exit` is a service whose master hears nothing.
 pub trait Service {
     /// The life of one worker, in its own process. Its result is the exit code; a panic ends it
-    /// with 101. It runs with a copy of the master's memory and may do with it what it likes.
+    /// with 101. It runs with a copy of the master's memory and may do with it what it likes. No
+    /// destructor of the master's, no atexit handler and no flush of stdio runs at its end: flush what
+    /// was printed.
     fn work(&mut self, worker: &mut Worker) -> Exit;
 
     /// Something happened that the master may want to know. Called in the master, between two
@@ -49,6 +51,13 @@ impl<F: FnMut(&mut Worker) -> Exit> Service for F {
 pub enum Notice {
     /// Something about a slot.
     Report(Report),
+    /// A process could not be made; the report of it follows.
+    SpawnRefused {
+        /// For which slot.
+        slot: SlotId,
+        /// Why: another thread runs, or the kernel refuses.
+        why: ForkError,
+    },
     /// The master itself goes on to this phase: it drains, or stops. Whoever shares a listener with
     /// its workers closes it now.
     Phase(Phase),

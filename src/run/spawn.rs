@@ -16,11 +16,11 @@ use rustix::event::epoll::EventFlags;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::io::Errno;
 
-use crate::channel::{self, Child, Control, End0, End1, Mesh, Pair, Parent, Process};
+use crate::channel::{self, Child, Control, End0, End1, ForkError, Mesh, Pair, Parent, Process};
 use crate::machine::{self, Event};
 use crate::run::ends::Ends;
 use crate::run::master::{Master, MeshEnd};
-use crate::run::service::{Exit, Service};
+use crate::run::service::{Exit, Notice, Service};
 use crate::run::token::Token;
 use crate::run::worker::{Parts, Worker};
 use crate::sys::descriptor::Sweep;
@@ -39,15 +39,16 @@ impl Master {
         }
         match self.fork(service, slot) {
             Ok((ends, process)) => self.adopt(slot, ends, process),
-            Err(_) => {
+            Err(why) => {
                 self.mesh.take(slot.index());
+                self.notify(service, Notice::SpawnRefused { slot, why });
                 Event::SpawnFailed(slot)
             }
         }
     }
 
-    /// Makes the mesh pairs of this slot and, if it has none yet, of all that are to be spawned after
-    /// it. One that cannot be made now is tried again when its slot's turn comes.
+    /// Makes the mesh pair of this slot and of every slot that is to be spawned after it; nothing if
+    /// this one has its pair. One that cannot be made now is tried again when its slot's turn comes.
     fn pair_all(&mut self, slot: SlotId) {
         if self.mesh.at(slot.index()).is_some() {
             return;
@@ -77,11 +78,11 @@ impl Master {
         &mut self,
         service: &mut impl Service,
         slot: SlotId,
-    ) -> Result<(Theirs, Process), Errno> {
-        let control = Pair::<Control>::new()?;
+    ) -> Result<(Theirs, Process), ForkError> {
+        let control = Pair::<Control>::new().map_err(ForkError::Refused)?;
         let mesh = match self.mesh.take(slot.index()) {
             Some(MeshEnd::Pair(pair)) => Some(pair),
-            _ if self.core.config().mesh => return Err(Errno::MFILE),
+            _ if self.core.config().mesh => return Err(ForkError::Refused(Errno::MFILE)),
             _ => None,
         };
         // The proof is lent to the fork, while the child works with the rest of the master.
@@ -89,7 +90,7 @@ impl Master {
         let forked = channel::fork(&mut alone, (control, mesh), |own| {
             self.become_worker(service, slot, own).0
         });
-        forked.map_err(|_| Errno::AGAIN)
+        forked.map_err(|unforked| unforked.why)
     }
 
     /// In the parent: the worker is ours.
@@ -106,7 +107,8 @@ impl Master {
             .add(&pidfd, Token::Process(slot).to_u64(), death)
             .and_then(|()| poll.add(&control, Token::Control(slot).to_u64(), EventFlags::IN));
         if watched.is_err() {
-            // A worker that cannot be watched must not be: it has done nothing yet.
+            // A worker that cannot be watched is killed, whatever it has begun: nobody would see its
+            // end.
             process::end(pidfd.as_fd());
             return Event::SpawnFailed(slot);
         }
@@ -129,6 +131,7 @@ impl Master {
         let (control, mesh) = own;
         let number = self.core.table().slot(slot).map_or(0, |slot| slot.number);
         let parts = Parts {
+            credentials: self.core.config().credentials,
             core,
             number,
             control,

@@ -26,9 +26,12 @@ pub(super) const SIGNALS: SignalSet = SignalSet::of(&[
     Signal::WINCH,
 ]);
 
+/// How long after a refused read it is tried again.
+const REFUSED_RETRY_MS: u64 = 10;
+
 bitflags::bitflags! {
     /// The descriptors that a worker waits for.
-    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
     pub struct Sources: u8 {
         /// The master's pidfd: readable when the master is dead.
         const MASTER = 1 << 0;
@@ -41,7 +44,7 @@ bitflags::bitflags! {
     }
 }
 
-/// A worker, as it sees itself: about 34 KiB, and not one allocation.
+/// A worker, as it sees itself: about 30 KiB, and not one allocation.
 ///
 /// Every source is a descriptor ([`Worker::source`]) that any loop can watch, level- or
 /// edge-triggered. When one is readable: [`Worker::readable`], then [`Worker::receive`] until it
@@ -57,13 +60,17 @@ pub struct Worker {
     pub(super) moves: u32,
     pub(super) moves_told: u32,
     pub(super) orphan: bool,
+    /// Where the kernel refused a read that it may grant later.
+    pub(super) refused_reads: Sources,
     pub(super) mesh_reads: u8,
     pub(super) refused: u64,
 }
 
-/// What a worker is made of.
+/// What a worker has from its fork; the rest it makes for itself.
 #[derive(Debug)]
 pub(super) struct Parts {
+    /// Whether the kernel names the senders of mail.
+    pub(super) credentials: bool,
     pub(super) core: machine::Worker,
     pub(super) number: u16,
     pub(super) control: Child<End1>,
@@ -85,7 +92,7 @@ pub enum Event {
     /// Somebody sent a message.
     Message {
         /// Who.
-        from: From,
+        from: Sender,
         /// What.
         message: Message,
         /// The descriptor that came with it.
@@ -98,14 +105,16 @@ pub enum Event {
 
 /// Who sent a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct From {
-    /// The process, by the kernel's word; `None` where credentials are turned off, where the
-    /// process cannot be seen from here, and for the master.
+pub struct Sender {
+    /// The process, by the kernel's word (a process with CAP_SYS_ADMIN may name another); `None`
+    /// where credentials are turned off, where the process cannot be seen from here, and for the
+    /// master.
     pub pid: Option<Pid>,
     /// Whom it claims to be.
     pub claimed: Option<SlotId>,
     /// Whether it is: the master, or a sibling of this name and process that lives. A sibling that
-    /// has just come, or just gone, may not be known.
+    /// has just come, or just gone, may not be known. With credentials turned off, only that a
+    /// sibling of this name lives.
     pub known: bool,
 }
 
@@ -122,6 +131,7 @@ impl Worker {
             moves: 0,
             moves_told: 0,
             orphan: false,
+            refused_reads: Sources::empty(),
             mesh_reads: 0,
             refused: 0,
         })
@@ -270,7 +280,7 @@ impl Worker {
 
     /// Whether something that was readable has not been read: [`Worker::receive`] was not called
     /// until it said `None`.
-    pub(super) fn has_more(&self) -> bool {
+    fn has_more(&self) -> bool {
         !self.readable.is_empty() || self.heard.has_more() || self.mail.has_more()
     }
 
@@ -290,6 +300,12 @@ impl Worker {
     /// milliseconds; `None` for never.
     #[must_use]
     pub fn timeout_ms(&self) -> Option<u64> {
+        if self.has_more() {
+            return Some(0);
+        }
+        if !self.refused_reads.is_empty() {
+            return Some(REFUSED_RETRY_MS);
+        }
         match self.parts.core.deadline() {
             Instant::NEVER => None,
             _ if self.orphan => None,

@@ -61,7 +61,7 @@ impl Drop for Sweep {
             // closed once: the runs do not overlap. The call reads no memory.
             let done = unsafe { raw_syscall!(Sysno::close_range, first, end - 1, 0) };
             if done != 0 {
-                (first..end).for_each(|number| close(number as RawFd)); // a kernel before 5.9
+                (first..end).for_each(|number| close(number as RawFd)); // a kernel before 5.9, or a filter that refuses it
             }
             first = self.next(end, true);
         }

@@ -43,7 +43,7 @@ pub enum State {
     Reclaiming(After),
     /// Waits for its back-off to pass.
     Cooling,
-    /// Given up until somebody revives it.
+    /// Given up, until it is revived; `run` has no way to do so yet.
     Parked,
 }
 

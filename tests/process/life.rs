@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use forkmesh::channel::{Alone, NotAlone, Pair};
-use forkmesh::machine::{Backoff, Config, ExitStatus, Report, Why};
+use forkmesh::channel::{Alone, ForkError, NotAlone, Pair};
+use forkmesh::machine::{Backoff, Config, ExitStatus, Phase, Report, Why};
 use forkmesh::run::{Event, Exit, Master, Poller, Sources, StartError, Worker};
 use forkmesh::table::State;
 use rustix::fd::{AsFd, OwnedFd};
@@ -79,6 +79,23 @@ pub(crate) fn a_worker_that_was_ready_is_replaced_at_once() {
     });
 }
 
+/// A master without workers is told its phase like any other.
+pub(crate) fn the_phase_is_told_once() {
+    in_child(|| {
+        let mut world = World::new(Config::new().workers(1), |_| Exit::FATAL);
+        world.until("it is parked", |world| parked(world).is_some());
+        world.master.workers().quit();
+        world.until("the end", |world| world.master.is_ended());
+        assert_eq!(world.lab.phases, [Phase::Draining]);
+        let mut world = World::new(Config::new().workers(1), obedient);
+        world.all_live(1);
+        world.master.workers().quit();
+        world.master.workers().terminate();
+        world.until("the end", |world| world.master.is_ended());
+        assert_eq!(world.lab.phases, [Phase::Stopping]);
+    });
+}
+
 pub(crate) fn exit_code_2_is_for_ever() {
     in_child(|| {
         let mut world = World::new(Config::new().workers(1), |_| Exit::FATAL);
@@ -145,6 +162,8 @@ pub(crate) fn a_thread_makes_spawning_fail() {
             let mut reports = world.lab.reports.iter();
             reports.any(|report| matches!(report, Report::SpawnFailed(..)))
         });
+        let why = ForkError::NotAlone(NotAlone::Threads(2));
+        assert_eq!(world.lab.refused, Some(why), "and it is said why");
         drop(stay);
         let _ = thread.join();
         world.all_live(1);
@@ -363,7 +382,11 @@ fn on_poll(worker: &mut Worker) -> Exit {
             .map(|source| worker.source(*source).expect("a source"))
             .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
             .collect();
-        poll(&mut waiting, None).expect("poll");
+        let timeout = worker.timeout_ms().map(|ms| rustix::event::Timespec {
+            tv_sec: 0,
+            tv_nsec: (ms.min(999) * 1_000_000) as _,
+        });
+        poll(&mut waiting, timeout.as_ref()).expect("poll");
         let ready = waiting.iter().zip(&sources);
         let ready = ready.filter(|(fd, _)| !fd.revents().is_empty());
         let ready = ready.fold(Sources::empty(), |all, (_, source)| all | *source);

@@ -3,7 +3,8 @@
 use core::time::Duration;
 use std::time::Instant;
 
-use forkmesh::machine::{Config, Report};
+use forkmesh::channel::ForkError;
+use forkmesh::machine::{Config, Phase, Report};
 use forkmesh::run::{Event, Exit, Master, Notice, Poller, Service, Sources, Worker, Workers};
 use forkmesh::table::{Pid, SlotId, State};
 use forkmesh::wire::Message;
@@ -48,6 +49,9 @@ pub(crate) struct Lab {
     pub(crate) work: fn(&mut Worker) -> Exit,
     pub(crate) reports: Vec<Report>,
     pub(crate) said: Vec<Said>,
+    pub(crate) phases: Vec<Phase>,
+    /// Why a process could not be made, the last time.
+    pub(crate) refused: Option<ForkError>,
 }
 
 /// A master and its service.
@@ -66,6 +70,8 @@ impl Service for Lab {
     fn notice(&mut self, _: &mut Workers<'_>, notice: Notice) {
         match notice {
             Notice::Report(report) => self.reports.push(report),
+            Notice::Phase(phase) => self.phases.push(phase),
+            Notice::SpawnRefused { why, .. } => self.refused = Some(why),
             Notice::Message {
                 from,
                 message,
@@ -105,6 +111,8 @@ impl World {
                 work,
                 reports: Vec::new(),
                 said: Vec::new(),
+                phases: Vec::new(),
+                refused: None,
             },
             note: String::new(),
         };

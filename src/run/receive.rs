@@ -9,20 +9,22 @@ use rustix::process::Signal;
 use crate::channel::{Child, FromWorker, Parcel, Peer, ReceiveError};
 use crate::machine::{Effect, Keep, Life, Owing};
 use crate::run::master::now;
-use crate::run::worker::{Event, From, Sources, Worker};
+use crate::run::worker::{Event, Sender, Sources, Worker};
 use crate::sys::poll::is_readable;
 use crate::sys::signal;
 use crate::table::SlotId;
 use crate::wire::Command;
 
-/// How many reads of the mesh there are between two looks at everything else.
+/// How many reads of the mesh, of up to 128 messages, there are between two looks at everything else.
 const READS_AT_A_TIME: u8 = 8;
 
 impl Worker {
-    /// The next thing that this worker is told; `None` when nothing is left to read. What the master
-    /// says is read before what siblings say.
+    /// The next thing that this worker is told; `None` when nothing is left to read, or when it is
+    /// time to look at other things: siblings that never stop talking must not stop everything else.
+    /// Then [`Worker::timeout_ms`] is 0. What the master says is read before what siblings say.
     pub fn receive(&mut self) -> Option<Event> {
         self.report();
+        self.readable |= core::mem::take(&mut self.refused_reads);
         if self.orphan {
             self.readable.remove(Sources::MASTER | Sources::CONTROL);
         }
@@ -42,7 +44,12 @@ impl Worker {
                 parcel.ok().and_then(|parcel| self.open_mail(parcel))
             } else if self.readable.contains(Sources::MESH) {
                 self.read_mesh();
-                self.look_up();
+                self.mesh_reads += 1;
+                if self.mesh_reads == READS_AT_A_TIME {
+                    self.mesh_reads = 0;
+                    self.readable |= Sources::SIGNALS | Sources::CONTROL | Sources::MASTER;
+                    return None;
+                }
                 None
             } else {
                 self.report();
@@ -82,7 +89,11 @@ impl Worker {
             Ok(_) => {}
             // Every copy of the master's end is closed: there is no master any more.
             Err(ReceiveError::Gone) => return self.lose_master(),
-            Err(_) => self.readable.remove(Sources::CONTROL),
+            Err(ReceiveError::Empty) => self.readable.remove(Sources::CONTROL),
+            Err(_) => {
+                self.readable.remove(Sources::CONTROL);
+                self.refused_reads |= Sources::CONTROL;
+            }
         }
         None
     }
@@ -96,6 +107,10 @@ impl Worker {
         match received {
             Some(Ok(filled)) if !filled.odd => {}
             Some(Err(ReceiveError::Empty)) | None => self.readable.remove(Sources::MESH),
+            Some(Err(ReceiveError::Refused(_))) => {
+                self.readable.remove(Sources::MESH);
+                self.refused_reads |= Sources::MESH;
+            }
             // A sibling has shut it down, or sent what is no frame: nothing on it can be told apart
             // any more. What is whole is still read; then there will be another.
             Some(Ok(_) | Err(_)) => {
@@ -104,15 +119,6 @@ impl Worker {
                 self.parts.core.mesh_broke(now());
                 self.report();
             }
-        }
-    }
-
-    /// Siblings that never stop talking must not drown out the master: now and then a worker looks
-    /// up from its mail.
-    fn look_up(&mut self) {
-        self.mesh_reads = (self.mesh_reads + 1) % READS_AT_A_TIME;
-        if self.mesh_reads == 0 {
-            self.readable |= Sources::SIGNALS | Sources::CONTROL | Sources::MASTER;
         }
     }
 
@@ -161,7 +167,7 @@ impl Worker {
             Effect::Reopen => return Some(Event::Reopen),
             Effect::Message(message) => {
                 let descriptor = self.heard.descriptor();
-                let from = From {
+                let from = Sender {
                     pid: None,
                     claimed: Some(SlotId::MASTER),
                     known: true,
@@ -201,10 +207,12 @@ impl Worker {
             self.refused += 1; // nobody gives orders over the mesh
             return None;
         };
+        let named = parcel.pid.is_some() || !self.parts.credentials;
+        let roster = self.parts.core.roster();
         let known = parcel
             .claimed
-            .is_some_and(|id| self.parts.core.roster().knows(id, parcel.pid));
-        let from = From {
+            .is_some_and(|id| named && roster.knows(id, parcel.pid));
+        let from = Sender {
             pid: parcel.pid,
             claimed: parcel.claimed,
             known,
