@@ -149,9 +149,9 @@ impl<const N: usize> Sends for Bearing<N> {
 
 /// Takes the frames of a read out of the inbox.
 pub(crate) fn unpack(filled: Result<Filled, ReceiveError>, inbox: &mut Inbox) -> Received {
-    let Ok(filled) = filled else {
+    if filled.is_err() {
         return Received::NOTHING;
-    };
+    }
     let mut units = 0;
     while let Some(parcel) = inbox.take() {
         if let Ok(parcel) = parcel
@@ -163,7 +163,7 @@ pub(crate) fn unpack(filled: Result<Filled, ReceiveError>, inbox: &mut Inbox) ->
     }
     Received {
         units,
-        more: filled.more,
+        more: true, // until nothing is left, as a worker reads
     }
 }
 
@@ -194,9 +194,9 @@ pub(crate) struct Unpacking(Worker);
 impl Receives for Unpacking {
     fn receive(&mut self) -> Received {
         let Worker(end1, inbox) = &mut self.0;
-        let Ok(filled) = end1.receive(inbox) else {
+        if end1.receive(inbox).is_err() {
             return Received::NOTHING;
-        };
+        }
         let mut units = 0;
         while let Some(parcel) = inbox.take() {
             for _ in 0..parcel.map_or(0, |parcel| parcel.descriptors) {
@@ -204,10 +204,7 @@ impl Receives for Unpacking {
                 units += 1;
             }
         }
-        Received {
-            units,
-            more: filled.more,
-        }
+        Received { units, more: true }
     }
 
     fn readable(&self) -> i32 {
