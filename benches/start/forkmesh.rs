@@ -40,7 +40,7 @@ impl Service for Counting<'_> {
     fn notice(&mut self, _: &mut Workers<'_>, notice: Notice) {
         match notice {
             Notice::Report(Report::Ready(..)) => self.ready += 1,
-            Notice::Report(Report::Spawned(..) | Report::Exited(..)) => {}
+            Notice::Report(Report::Spawned(..) | Report::Exited(..)) | Notice::Phase(_) => {}
             notice => eprintln!("forkmesh: {notice:?}"),
         }
     }
