@@ -1,11 +1,12 @@
 //! Workers that do wrong: it costs them what is theirs, and nobody else anything.
 
+use core::net::{Ipv4Addr, SocketAddrV4};
 use forkmesh::machine::{Backoff, Config};
 use forkmesh::run::{Event, Exit, Interest, Poller, Sources, Worker};
 use forkmesh::table::{SlotId, SlotIndex};
 use forkmesh::wire::{Command, FRAME_SIZE, Frame, Message};
 use rustix::fd::{AsFd, BorrowedFd};
-use rustix::net::{SendFlags, Shutdown, send, shutdown};
+use rustix::net::{AddressFamily, SendFlags, Shutdown, SocketType, send, shutdown};
 
 use crate::support::in_child;
 use crate::world::{DO, END, GREETED, HELLO, NOISE, World, obey, say, who};
@@ -370,20 +371,24 @@ pub(crate) fn a_worker_that_is_ever_broken_does_not_starve_the_others() {
 fn litterer(worker: &mut Worker) -> Exit {
     obey(worker, |worker, message| {
         if message.tag == DO {
-            let control = worker.source(Sources::CONTROL).expect("its end");
             let marks = crate::support::Marks::new(50);
             let fds: Vec<_> = marks.fds().iter().map(AsFd::as_fd).collect();
-            let frame = Command::Descriptors { count: 50 };
-            let frame = Frame::new(frame, None).to_bytes();
-            let mut space = vec![core::mem::MaybeUninit::uninit(); 512];
-            let mut ancillary = rustix::net::SendAncillaryBuffer::new(&mut space);
-            assert!(ancillary.push(rustix::net::SendAncillaryMessage::ScmRights(&fds)));
-            let bytes = [rustix::io::IoSlice::new(&frame)];
-            rustix::net::sendmsg(control, &bytes, &mut ancillary, SendFlags::NOSIGNAL)
-                .expect("sent");
-            std::process::abort();
+            litter(worker, &fds);
         }
     })
+}
+
+/// Sends the master descriptors that nobody asked for, and dies.
+fn litter(worker: &Worker, descriptors: &[BorrowedFd<'_>]) {
+    let control = worker.source(Sources::CONTROL).expect("its end");
+    let count = descriptors.len() as u8;
+    let frame = Frame::new(Command::Descriptors { count }, None).to_bytes();
+    let mut space = vec![core::mem::MaybeUninit::uninit(); 512];
+    let mut ancillary = rustix::net::SendAncillaryBuffer::new(&mut space);
+    assert!(ancillary.push(rustix::net::SendAncillaryMessage::ScmRights(descriptors)));
+    let bytes = [rustix::io::IoSlice::new(&frame)];
+    rustix::net::sendmsg(control, &bytes, &mut ancillary, SendFlags::NOSIGNAL).expect("sent");
+    std::process::abort();
 }
 
 pub(crate) fn litter_is_not_inherited() {
@@ -443,6 +448,47 @@ pub(crate) fn an_end_behind_a_message_is_noticed() {
                 world.tries_to_greet(first, second.0)
             });
         }
+        world.end();
+    });
+}
+
+/// Sends its master a socket that would linger, with what nobody will ever read, and dies.
+fn lingerer(worker: &mut Worker) -> Exit {
+    obey(worker, |worker, message| {
+        if message.tag != DO {
+            return;
+        }
+        let port = u16::from_ne_bytes([message.payload[0], message.payload[1]]);
+        let stream = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None);
+        let stream = stream.expect("a socket");
+        let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
+        rustix::net::connect(&stream, &address).expect("connected");
+        let unread = [0; 65_536];
+        while send(&stream, &unread, SendFlags::DONTWAIT).is_ok() {}
+        let long = core::time::Duration::from_secs(3_600);
+        rustix::net::sockopt::set_socket_linger(&stream, Some(long)).expect("it lingers");
+        litter(worker, &[stream.as_fd()]);
+    })
+}
+
+pub(crate) fn a_lingering_socket_does_not_hold_up_the_master() {
+    in_child(|| {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
+        let port = listener.local_addr().expect("an address").port();
+        let mut world = World::new(config(2), lingerer);
+        world.all_live(2);
+        let mut payload = [0; 16];
+        payload[..2].copy_from_slice(&port.to_ne_bytes());
+        for _ in 0..3 {
+            let (victim, pid) = world.live()[0];
+            world.tell(victim, DO, payload);
+            // Held up by the close, the master would not see this within the hour.
+            world.until("it is gone", |world| {
+                world.live().iter().all(|(_, live)| *live != pid)
+            });
+            world.all_live(2);
+        }
+        assert!(world.master.faults().malformed == 0 && world.master.refused() == 3);
         world.end();
     });
 }

@@ -405,3 +405,34 @@ pub(crate) fn a_worker_can_have_a_loop_of_its_own() {
         world.end();
     });
 }
+
+/// As a daemon does, whose first half makes everything and leaves.
+pub(crate) fn another_process_can_run_the_master() {
+    in_child(|| {
+        let alone = support::alone();
+        let master = Box::new(Master::with(Config::new().workers(2), alone).expect("a master"));
+        let pair = Pair::new().expect("a pair");
+        let second = pair.fork(&mut support::alone(), |_| {
+            let mut world = World::of(master, obedient);
+            world.all_live(2);
+            for (worker, _) in world.live() {
+                world.until("it knows all", |world| world.knows_all(worker));
+            }
+            assert_eq!(world.spawned(), 2, "nobody took it for dead");
+            world.end();
+            0
+        });
+        let (_, process) = second.expect("forked");
+        support::Kept::new(process).ends_well();
+    });
+}
+
+pub(crate) fn a_second_start_does_nothing() {
+    in_child(|| {
+        let mut world = World::new(Config::new().workers(2), obedient);
+        world.master.start(&mut world.lab).expect("started");
+        world.all_live(2);
+        assert_eq!(world.spawned(), 2);
+        world.end();
+    });
+}

@@ -105,17 +105,20 @@ impl World {
     pub(crate) fn new(config: Config, work: fn(&mut Worker) -> Exit) -> Self {
         let alone = crate::support::alone();
         let master = Box::new(Master::with(config, alone).expect("a master"));
-        let mut world = Self {
-            master,
-            lab: Lab {
-                work,
-                reports: Vec::new(),
-                said: Vec::new(),
-                phases: Vec::new(),
-                refused: None,
-            },
-            note: String::new(),
+        Self::of(master, work)
+    }
+
+    /// Starts a master that was made before.
+    pub(crate) fn of(master: Box<Master>, work: fn(&mut Worker) -> Exit) -> Self {
+        let lab = Lab {
+            work,
+            reports: Vec::new(),
+            said: Vec::new(),
+            phases: Vec::new(),
+            refused: None,
         };
+        let note = String::new();
+        let mut world = Self { master, lab, note };
         world.master.start(&mut world.lab).expect("started");
         world
     }
