@@ -6,7 +6,6 @@ use forkmesh::wire::Message;
 
 const PING: u32 = 1;
 const PONG: u32 = 2;
-const DONE: u32 = 3;
 
 struct Ping;
 
@@ -28,18 +27,16 @@ impl Service for Ping {
                         }
                         _ => {
                             println!("{}: pong from {:?}", worker.id(), from.claimed);
-                            let _ = worker.tell_master(Message::new(DONE, message.payload));
+                            let _ = worker.tell_master(message);
                         }
                     },
                     Event::Quit | Event::Terminate => return Exit::SUCCESS,
                     _ => {}
                 }
             }
-            let sibling = worker.siblings().next();
-            if let (false, Some((sibling, _))) = (asked, sibling) {
-                asked = worker
-                    .send(sibling, Message::new(PING, *b"how are you? ..."))
-                    .is_ok();
+            if let (false, Some((sibling, _))) = (asked, worker.siblings().next()) {
+                let ping = Message::new(PING, *b"how are you? ...");
+                asked = worker.send(sibling, ping).is_ok();
             }
             if poller.wait(worker, None).is_err() {
                 return Exit::FAILURE;
@@ -49,10 +46,7 @@ impl Service for Ping {
 
     fn notice(&mut self, workers: &mut Workers<'_>, notice: Notice) {
         match notice {
-            Notice::Message {
-                message: Message { tag: DONE, .. },
-                ..
-            } => workers.quit(),
+            Notice::Message { message, .. } if message.tag == PONG => workers.quit(),
             notice => println!("master: {notice:?}"),
         }
     }
