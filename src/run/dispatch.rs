@@ -47,16 +47,12 @@ impl Master {
             match Signal::from_named_raw(caught.signal) {
                 Some(Signal::TERM | Signal::INT) => self.happened(service, Event::Terminate),
                 Some(Signal::QUIT) => self.happened(service, Event::Quit),
-                _ => {
-                    self.notify(
-                        service,
-                        Notice::Ignored {
-                            signal: caught.signal,
-                        },
-                    );
-                    self.heed();
-                    self.perform(service);
-                }
+                _ => self.tell(
+                    service,
+                    Notice::Ignored {
+                        signal: caught.signal,
+                    },
+                ),
             }
         }
     }
@@ -142,7 +138,7 @@ impl Master {
                 self.happened(service, Event::MeshBroken(slot));
             }
             Command::Failed { stage, errno } => {
-                self.notify(
+                self.tell(
                     service,
                     Notice::Failed {
                         worker: slot,
@@ -153,7 +149,7 @@ impl Master {
             }
             Command::User(message) => {
                 let descriptor = self.inbox.descriptor();
-                self.notify(
+                self.tell(
                     service,
                     Notice::Message {
                         from: slot,
@@ -164,6 +160,11 @@ impl Master {
             }
             _ => self.refused += 1,
         }
+    }
+
+    /// Tells the user, and does what the user asks for then.
+    fn tell(&mut self, service: &mut impl Service, notice: Notice) {
+        self.notify(service, notice);
         self.heed();
         self.perform(service);
     }
