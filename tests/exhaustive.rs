@@ -130,6 +130,7 @@ fn walk<const N: usize>(name: &str, mut first: World<N>, clock: Clock, polling: 
 /// Every count can fill, every delay and stage can run out.
 fn rich() -> Config {
     let backoff = Backoff::new()
+        .jitter_percent(0)
         .burst(1, 10)
         .delay_ms(10, 20)
         .park_after(2)
@@ -140,6 +141,7 @@ fn rich() -> Config {
 /// A worker that was ready is replaced at once; others wait a tick, and are parked the second time.
 fn middling() -> Config {
     let backoff = Backoff::new()
+        .jitter_percent(0)
         .eager()
         .delay_ms(10, 10)
         .park_after(2)
@@ -150,6 +152,7 @@ fn middling() -> Config {
 /// As that, but only failed spawns are parked, and every stage is as long as any other.
 fn plain() -> Config {
     let backoff = Backoff::new()
+        .jitter_percent(0)
         .eager()
         .delay_ms(10, 10)
         .park_after(2)
@@ -190,6 +193,7 @@ fn four_slots() {
 fn two_slots_with_a_mesh() {
     let config = plain().backoff(
         Backoff::new()
+            .jitter_percent(0)
             .eager()
             .delay_ms(10, 10)
             .park_after(1)

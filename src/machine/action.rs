@@ -1,6 +1,6 @@
 //! What is to be done: the master core's output, in the imperative.
 
-use crate::machine::ExitStatus;
+use crate::machine::{ExitStatus, ReloadError, UpgradeError};
 use crate::table::{Pid, SlotId};
 
 /// Something that the shell must do now. What comes of it is said back as an
@@ -16,6 +16,22 @@ pub enum Action {
     /// Tell a worker to go, on its control channel; where the channel will not take it, by the
     /// signal with the same meaning. No answer: `Exited` follows, one day.
     Order(SlotId, Pid, Order),
+    /// Open the master's own log files again; each worker is told by an `Order`. No answer.
+    Reopen,
+    /// Make the configuration of this epoch, beside the one that is in force. So many workers are
+    /// wanted now. Answer: `Loaded` or `LoadRefused`.
+    Load(u32, u16),
+    /// Set the pid file aside, and execute the successor. Answer: `Launched` or `LaunchFailed`.
+    Launch,
+    /// Signal the successor. No answer: `SuccessorExited` follows, one day.
+    SignalSuccessor(Signal),
+    /// An upgrade came to nothing: take the pid file back. No answer.
+    Withdraw,
+    /// Tell the predecessor that the workers are ready. No answer.
+    SayReady,
+    /// Tell the predecessor that this master cannot serve: for want of slots, or because a worker
+    /// was given up. No answer.
+    SayFailed(UpgradeError),
     /// Fork a process for this slot. Answer: `Spawned` or `SpawnFailed`.
     Spawn(SlotId),
     /// Make a new mesh pair for this worker, and hand it its end. Answer: `MeshReplaced`,
@@ -47,6 +63,8 @@ pub enum Order {
     Quit,
     /// Exit now.
     Terminate,
+    /// Open the log files again.
+    Reopen,
 }
 
 /// What a user of the master wants to know. The id is that of the life it is about.
@@ -66,6 +84,14 @@ pub enum Report {
     Delayed(SlotId, u64),
     /// The slot of a dead worker was given up.
     Parked(SlotId, Why),
+    /// A reload is done: this epoch serves, and the one before drains.
+    Reloaded(u32),
+    /// A reload came to nothing: this epoch does not serve, the one before does.
+    ReloadFailed(u32, ReloadError),
+    /// An upgrade is done: this process is the master now.
+    Upgraded(Pid),
+    /// An upgrade came to nothing.
+    UpgradeFailed(UpgradeError),
 }
 
 /// Why a slot was given up.

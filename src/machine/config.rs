@@ -13,6 +13,22 @@ pub struct Config {
     pub(crate) backoff: Backoff,
     pub(crate) quit_ms: u64,
     pub(crate) terminate_ms: u64,
+    pub(crate) reload_ms: u64,
+    pub(crate) most_draining: u16,
+    pub(crate) upgrades: Upgrades,
+    pub(crate) upgrade_ms: u64,
+    pub(crate) probation_ms: u64,
+}
+
+/// Who decides that a successor takes over.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Upgrades {
+    /// The master: once the successor's workers are ready, its own go; if the successor outlives its
+    /// probation, so does the master itself.
+    Automatic,
+    /// The operator, as with nginx: both serve, until one of them is told to go. WINCH or QUIT to the
+    /// old one goes on; HUP to the old one and QUIT to the new one goes back.
+    Manual,
 }
 
 /// When a slot whose process died has to wait, and for how long.
@@ -24,11 +40,13 @@ pub struct Backoff {
     pub(crate) cap_ms: u64,
     pub(crate) park_after: u8,
     pub(crate) reset_ms: u64,
+    pub(crate) jitter_percent: u8,
 }
 
 impl Config {
     /// One worker; meshed; restarted whatever it died of, with the default [`Backoff`]; 30 s for a
-    /// graceful end, 3 s for a fast one.
+    /// graceful end, 3 s for a fast one; 30 s for a reload without progress, 8 epochs may drain; 60 s
+    /// for a successor to be ready, and 1 s of probation.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -39,6 +57,11 @@ impl Config {
             backoff: Backoff::new(),
             quit_ms: 30_000,
             terminate_ms: 3_000,
+            reload_ms: 30_000,
+            most_draining: 8,
+            upgrades: Upgrades::Automatic,
+            upgrade_ms: 60_000,
+            probation_ms: 1_000,
         }
     }
 
@@ -106,13 +129,54 @@ impl Config {
     }
 }
 
+impl Config {
+    /// How long a reload may go on without another worker becoming ready; then it is given up, and
+    /// the old workers serve on.
+    #[must_use]
+    pub const fn reload_ms(mut self, ms: u64) -> Self {
+        self.reload_ms = ms;
+        self
+    }
+
+    /// How many epochs may drain at once, not counting the one that serves. Workers of an epoch that
+    /// lies further back are terminated, whatever time they have left.
+    #[must_use]
+    pub const fn most_draining(mut self, epochs: u16) -> Self {
+        self.most_draining = epochs;
+        self
+    }
+
+    /// Who decides that a successor takes over.
+    #[must_use]
+    pub const fn upgrades(mut self, upgrades: Upgrades) -> Self {
+        self.upgrades = upgrades;
+        self
+    }
+
+    /// How long a successor may take until its workers are ready; then it is terminated, and killed.
+    #[must_use]
+    pub const fn upgrade_ms(mut self, ms: u64) -> Self {
+        self.upgrade_ms = ms;
+        self
+    }
+
+    /// How long a master stays beside a successor that is ready, with its listeners open, so that it
+    /// can go on if the successor ends.
+    #[must_use]
+    pub const fn probation_ms(mut self, ms: u64) -> Self {
+        self.probation_ms = ms;
+        self
+    }
+}
+
 impl Backoff {
     /// The most deaths in a period that can be asked for.
     pub const MOST_BURST: u8 = 8;
 
     /// A worker that was ready is replaced at once. Back-off, 10 ms doubling to 1 s, starts when a
-    /// slot dies more than 5 times in a second, or before it was ready; a slot is parked after 10
-    /// deaths in a row before it was ready; its counts start anew after it has lived 10 s.
+    /// slot dies more than 5 times in a second, or before it was ready; a delay is shortened by up to
+    /// 20 %; a slot is parked after 10 deaths in a row before it was ready; its counts start anew after
+    /// it has lived 10 s.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -122,6 +186,7 @@ impl Backoff {
             cap_ms: 1_000,
             park_after: 10,
             reset_ms: 10_000,
+            jitter_percent: 20,
         }
     }
 
@@ -162,6 +227,19 @@ impl Backoff {
     #[must_use]
     pub const fn park_after(mut self, deaths: u8) -> Self {
         self.park_after = if deaths == 0 { 1 } else { deaths };
+        self
+    }
+
+    /// By how much a delay may be shortened, 0 to 100 %: by another share for every slot and every
+    /// death, so that those who died together do not come back together.
+    ///
+    /// # Panics
+    ///
+    /// If it is more than all of it.
+    #[must_use]
+    pub const fn jitter_percent(mut self, percent: u8) -> Self {
+        assert!(percent <= 100, "a share is 0 to 100 percent");
+        self.jitter_percent = percent;
         self
     }
 

@@ -2,16 +2,23 @@
 //! walk through every state; a running master has no use for it.
 //!
 //! ```text
-//!   phase MAX │ slot 0 MAX │ slot 1 MAX │ … │ mesh, if there is one
+//!   phase, crews, transactions MAX │ slot 0 MAX │ slot 1 MAX │ … │ mesh, if there is one
 //! ```
 
-use crate::machine::Master;
-use crate::machine::master::{Due, Place};
+use crate::machine::crew::Crew;
+use crate::machine::due::Due;
+use crate::machine::master::Place;
+use crate::machine::predecessor::Predecessor;
+use crate::machine::reload::{Candidate, Reload};
+use crate::machine::report::Outcomes;
+use crate::machine::request::Requests;
+use crate::machine::{Master, Signal, Upgrade};
 use crate::table::{After, Instant, SlotIndex, SlotSet, State};
 
 impl<const N: usize> Master<N> {
     /// Hands out numbers that say all that decides how this master goes on: times by their
-    /// distance from `now`, versions by what they say of each other; no generations, pids or worker numbers.
+    /// distance from `now`, versions by what they say of each other; no generations, pids or epochs,
+    /// and worker numbers by how many there are of each kind.
     #[doc(hidden)]
     pub fn digest(&self, now: Instant, out: &mut dyn FnMut(u64)) {
         // Taken apart without `..`: a new field has to say here what it means.
@@ -23,8 +30,25 @@ impl<const N: usize> Master<N> {
             mesh,
             due,
             ignored: _,
+            serving,
+            duty,
+            reload,
+            last_epoch: _,
+            upgrade,
+            upgrade_at,
+            requests,
+            outcomes,
+            predecessor,
         } = self;
         out(*phase as u64);
+        out(*duty as u64);
+        serving.digest(out);
+        reload.digest(now, out);
+        upgrade.digest(upgrade_at.ms_since(now), out);
+        requests.digest(out);
+        outcomes.digest(out);
+        predecessor.digest(out);
+        due.digest_own(out);
         out(u64::MAX);
         for (place, index) in places.iter().zip((0..N).filter_map(SlotIndex::new)) {
             let Some(slot) = table.id_at(index).and_then(|id| table.slot(id)) else {
@@ -34,7 +58,11 @@ impl<const N: usize> Master<N> {
                 history,
                 life: _,
                 pid: _,
+                lived_ms: _,
+                failed_stage: _,
+                failed_errno: _,
                 exit: _,
+                marks: _,
                 stage,
                 news,
             } = place;
@@ -50,6 +78,12 @@ impl<const N: usize> Master<N> {
                 State::Reclaiming(After::Park) => 10,
                 State::Reclaiming(After::Vacate) => 11,
             });
+            out(match slot.epoch {
+                _ if slot.state() == State::Vacant => 0,
+                epoch if epoch == serving.epoch => 1,
+                epoch if reload.starts(epoch) => 2,
+                _ => 3,
+            });
             if slot.state().pid().is_some() {
                 out(now.ms_since(slot.since).min(config.backoff.reset_ms));
             }
@@ -60,7 +94,7 @@ impl<const N: usize> Master<N> {
                 out(slot.deadline.ms_since(now));
             }
             out(news.bits().into());
-            out(due.digest(index));
+            due.digest(index, out);
             history.digest(now, &config.backoff, out);
             out(u64::MAX);
         }
@@ -72,28 +106,133 @@ impl<const N: usize> Master<N> {
 
 impl Due {
     /// In which of the sets a slot is.
-    fn digest(&self, index: SlotIndex) -> u64 {
+    fn digest(&self, index: SlotIndex, out: &mut dyn FnMut(u64)) {
         let Self {
             reclaim,
             kill,
             signal_terminate,
             order_terminate,
             order_quit,
+            order_reopen,
             report,
             spawn,
             timed,
+            unwanted,
+            reopen: _,
+            load: _,
+            launch: _,
+            withdraw: _,
+            successor: _,
         } = self;
-        let sets: [&SlotSet; 8] = [
-            reclaim,
-            kill,
-            signal_terminate,
-            order_terminate,
-            order_quit,
-            report,
-            spawn,
-            timed,
-        ];
-        sets.iter()
-            .fold(0, |bits, set| bits << 1 | u64::from(set.contains(index)))
+        let is_in = |set: &SlotSet| set.contains(index);
+        out(bits([
+            is_in(reclaim),
+            is_in(kill),
+            is_in(signal_terminate),
+            is_in(order_terminate),
+            is_in(order_quit),
+        ]));
+        out(bits([
+            is_in(order_reopen),
+            is_in(report),
+            is_in(spawn),
+            is_in(timed),
+            is_in(unwanted),
+        ]));
     }
+
+    /// What the master itself is to do.
+    fn digest_own(&self, out: &mut dyn FnMut(u64)) {
+        out(bits([
+            self.reopen,
+            self.load,
+            self.launch,
+            self.withdraw,
+            self.successor == Some(Signal::Terminate),
+            self.successor == Some(Signal::Kill),
+        ]));
+    }
+}
+
+impl Crew {
+    fn digest(&self, out: &mut dyn FnMut(u64)) {
+        let Self {
+            epoch: _,
+            workers,
+            unplaced,
+            dismissed,
+            ready,
+        } = self;
+        out((*workers).into());
+        for set in [unplaced, dismissed, ready] {
+            out(set.len() as u64);
+        }
+    }
+}
+
+impl Reload {
+    fn digest(&self, now: Instant, out: &mut dyn FnMut(u64)) {
+        match self {
+            Self::Idle => out(0),
+            Self::Loading(_) => out(1),
+            Self::Starting(Candidate {
+                crew,
+                deadline,
+                steps,
+            }) => {
+                out(2);
+                out(deadline.ms_since(now));
+                out((*steps).into());
+                crew.digest(out);
+            }
+        }
+    }
+}
+
+impl Upgrade {
+    fn digest(self, due_ms: u64, out: &mut dyn FnMut(u64)) {
+        let (kind, timed) = match self {
+            Self::None => (0, false),
+            Self::Launching => (1, false),
+            Self::Starting(_) => (2, true),
+            Self::Probation(_) => (3, true),
+            Self::Standing(_) => (4, false),
+            Self::Failing(..) => (5, true),
+        };
+        out(kind);
+        if timed {
+            out(due_ms);
+        }
+    }
+}
+
+impl Requests {
+    fn digest(&self, out: &mut dyn FnMut(u64)) {
+        let Self {
+            reload,
+            rest,
+            upgrade,
+            more,
+        } = self;
+        out(bits([*reload, *rest, *upgrade]));
+        out((128 + more) as u64);
+    }
+}
+
+impl Outcomes {
+    fn digest(&self, out: &mut dyn FnMut(u64)) {
+        out(bits([self.reload.is_some(), self.upgrade.is_some()]));
+    }
+}
+
+impl Predecessor {
+    fn digest(&self, out: &mut dyn FnMut(u64)) {
+        out(bits([self.is_there, self.waits, self.fails]));
+    }
+}
+
+fn bits<const COUNT: usize>(flags: [bool; COUNT]) -> u64 {
+    flags
+        .iter()
+        .fold(0, |bits, flag| bits << 1 | u64::from(*flag))
 }

@@ -14,8 +14,8 @@
 //!   known (tests `quit_while_a_spawn_is_under_way` and `exhaustive`).
 
 use crate::machine::master::Taken;
-use crate::machine::{Master, Phase};
-use crate::table::{Change, Instant, SlotId, SlotIndex, State};
+use crate::machine::{Master, Phase, ReloadError};
+use crate::table::{Change, Instant, SlotId};
 
 /// What a retiring process was told last.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -31,8 +31,7 @@ pub(super) enum Stage {
 impl<const N: usize> Master<N> {
     pub(super) fn quit(&mut self, now: Instant) -> Taken {
         if self.phase == Phase::Running {
-            self.phase = Phase::Draining;
-            self.retire_all(now);
+            self.end(now, Phase::Draining);
         }
         Some(())
     }
@@ -40,32 +39,18 @@ impl<const N: usize> Master<N> {
     /// Those who were terminated before keep their schedule.
     pub(super) fn terminate(&mut self, now: Instant) -> Taken {
         if self.phase != Phase::Stopping {
-            self.phase = Phase::Stopping;
-            self.retire_all(now);
+            self.end(now, Phase::Stopping);
         }
         Some(())
     }
 
-    fn retire_all(&mut self, now: Instant) {
-        for index in (0..N).filter_map(SlotIndex::new) {
-            let Some(id) = self.table.id_at(index) else {
-                continue;
-            };
-            let Some(slot) = self.table.slot(id) else {
-                continue;
-            };
-            match slot.state() {
-                State::Starting(Some(_)) | State::Live(_) | State::Retiring(_) => {
-                    self.retire(now, id);
-                }
-                // Polled already: its answer comes, and is dealt with then.
-                State::Starting(None) if !self.due.spawn.contains(index) => {}
-                State::Starting(None) | State::Reclaiming(_) | State::Cooling | State::Parked => {
-                    self.release(id);
-                }
-                State::Vacant => {}
-            }
-        }
+    /// Whatever is under way comes to nothing, and everybody goes.
+    fn end(&mut self, now: Instant, phase: Phase) {
+        self.phase = phase;
+        self.roll_back(now, ReloadError::Ended);
+        self.end_amid_upgrade(now);
+        self.serving.dismiss_all();
+        self.dismiss_where(now, |_| true);
     }
 
     /// Tells a process to go, as firmly as the phase wants it.
@@ -84,6 +69,13 @@ impl<const N: usize> Master<N> {
         } else if newly {
             self.due.order_quit.insert(id.index());
             self.enter(id, Stage::Asked, now.after_ms(self.config.quit_ms));
+        }
+    }
+
+    /// Who was asked to go has no time left.
+    pub(super) fn hurry(&mut self, now: Instant, id: SlotId) {
+        if self.places[id.index().as_usize()].stage == Stage::Asked {
+            self.escalate(now, id);
         }
     }
 

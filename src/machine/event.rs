@@ -1,5 +1,6 @@
 //! What has happened: the master core's input, in the past tense.
 
+use crate::machine::UpgradeError;
 use crate::table::{Pid, SlotId};
 
 /// Something that happened to the master.
@@ -12,6 +13,8 @@ pub enum Event {
     SpawnFailed(SlotId),
     /// A worker said READY.
     Ready(SlotId),
+    /// A worker said that it cannot serve: at which step, and with which error.
+    Failed(SlotId, u32, i32),
     /// A worker's process was reaped.
     Exited(SlotId, ExitStatus),
     /// What a dead worker owned is taken back: the answer to
@@ -32,6 +35,35 @@ pub enum Event {
     MeshBroken(SlotId),
     /// A new mesh pair was made for a worker, and handed to it.
     MeshReplaced(SlotId),
+    /// The operator asks for a new configuration: HUP.
+    Reload,
+    /// The new configuration is made, and wants this many workers: an answer to
+    /// [`Action::Load`](super::Action::Load).
+    Loaded(u16),
+    /// There is no new configuration: the other answer.
+    LoadRefused,
+    /// The operator asks for the log files to be opened again: USR1.
+    Reopen,
+    /// The operator asks for the workers to go, and the master to stay: WINCH.
+    Rest,
+    /// The operator asks for one worker more: TTIN.
+    More,
+    /// The operator asks for one worker less: TTOU.
+    Fewer,
+    /// The operator asks for a new binary: USR2.
+    Upgrade,
+    /// The successor runs: an answer to [`Action::Launch`](super::Action::Launch).
+    Launched(Pid),
+    /// There is no successor: the other answer.
+    LaunchFailed(UpgradeError),
+    /// The successor's workers are ready.
+    SuccessorReady,
+    /// The successor says that it cannot serve.
+    SuccessorFailed(UpgradeError),
+    /// The successor was reaped.
+    SuccessorExited(ExitStatus),
+    /// The master before this one is gone.
+    PredecessorGone,
     /// The operator asks for a graceful end: QUIT.
     Quit,
     /// The operator asks for a fast end: TERM or INT.
@@ -52,6 +84,22 @@ pub enum ExitStatus {
         /// Whether the kernel wrote a core.
         core: bool,
     },
+}
+
+impl Event {
+    /// Whether it is about who was told of whom, and about nothing else.
+    pub(super) const fn is_of_the_mesh(&self) -> bool {
+        matches!(
+            self,
+            Self::Announced(..)
+                | Self::Blocked(_)
+                | Self::Writable(_)
+                | Self::Refused(_)
+                | Self::Missed(..)
+                | Self::MeshBroken(_)
+                | Self::MeshReplaced(_)
+        )
+    }
 }
 
 impl ExitStatus {

@@ -10,7 +10,7 @@
 //!                               ├─ was delayed before ──► delayed
 //!                               └─ else ──► at once
 //!
-//!   delayed: first_ms, twice that, … cap_ms
+//!   delayed: first_ms, twice that, … cap_ms; each shortened by a share of up to jitter_percent
 //! ```
 //!
 //! # Invariants
@@ -19,6 +19,13 @@
 //!   `a_burst_backs_off_10_20_40_to_1000` and `the_window_slides`).
 //! - A process that could not be made is tried again for as long as it takes, ever more rarely and
 //!   never at once: the fault is the machine's, and passes (test `failed_spawns_are_tried_for_ever`).
+//!
+//! - Slots that die together come back apart (test `jitter_spreads_the_delays`).
+//!
+//! # Why not a random number
+//!
+//! The core has none: the share follows from the slot's name, so that every walk through it can be
+//! walked again.
 //!
 //! # Why not a token bucket
 //!
@@ -80,10 +87,16 @@ impl History {
         step: 0,
     };
 
-    /// Counts a death, and decides.
-    pub(super) fn decide(&mut self, now: Instant, death: Death, backoff: &Backoff) -> Verdict {
+    /// Counts a death, and decides. `salt` is another number for every life of every slot.
+    pub(super) fn decide(
+        &mut self,
+        now: Instant,
+        death: Death,
+        backoff: &Backoff,
+        salt: u32,
+    ) -> Verdict {
         let Death::Ended { ready, lived_ms } = death else {
-            return Verdict::Again(self.back_off(backoff));
+            return Verdict::Again(self.back_off(backoff, salt));
         };
         if lived_ms >= backoff.reset_ms {
             *self = Self::NEW;
@@ -105,19 +118,30 @@ impl History {
                 return Verdict::Park;
             }
         }
-        Verdict::Again(self.back_off(backoff))
+        Verdict::Again(self.back_off(backoff, salt))
     }
 
-    /// The next delay: the first, or twice the one before.
-    fn back_off(&mut self, backoff: &Backoff) -> u64 {
-        if self.step == 0 || self.delay_ms(backoff) < backoff.cap_ms {
+    /// The next delay: the first, or twice the one before; less a share that is the salt's.
+    fn back_off(&mut self, backoff: &Backoff, salt: u32) -> u64 {
+        if self.step == 0 || self.whole_ms(backoff) < backoff.cap_ms {
             self.step = (self.step + 1).min(64);
         }
-        self.delay_ms(backoff)
+        self.delay_ms(backoff, salt)
     }
 
-    /// The delay that was decided last; 0 if none was.
-    pub(super) fn delay_ms(&self, backoff: &Backoff) -> u64 {
+    /// The delay that was decided last, at least 1; 0 if none was.
+    pub(super) fn delay_ms(&self, backoff: &Backoff, salt: u32) -> u64 {
+        let whole = self.whole_ms(backoff);
+        let most = whole / 100 * u64::from(backoff.jitter_percent)
+            + whole % 100 * u64::from(backoff.jitter_percent) / 100;
+        // The golden ratio spreads neighbouring numbers evenly over all of them.
+        let share = salt.wrapping_mul(0x9e37_79b9);
+        let less = (u128::from(most) * u128::from(share)) >> u32::BITS;
+        (whole - less as u64).max(whole.min(1))
+    }
+
+    /// That delay before the jitter.
+    fn whole_ms(&self, backoff: &Backoff) -> u64 {
         match self.step.checked_sub(1) {
             Some(doublings) => {
                 let factor = 1u64.checked_shl(doublings.into()).unwrap_or(u64::MAX);

@@ -3,8 +3,8 @@
 use crate::machine::governor::{Death, Verdict};
 use crate::machine::master::Taken;
 use crate::machine::report::News;
-use crate::machine::{ExitStatus, Master, Phase, Why};
-use crate::table::{After, Change, Instant, Pid, Policy, SlotId, State};
+use crate::machine::{ExitStatus, Master, ReloadError, Why};
+use crate::table::{After, Change, Instant, Pid, Policy, Slot, SlotId, SlotIndex, State};
 
 /// What becomes of a slot that lost its process.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -33,7 +33,7 @@ impl<const N: usize> Master<N> {
         if self.config.mesh {
             self.mesh.spawned(id.index());
         }
-        if self.phase != Phase::Running {
+        if self.due.unwanted.remove(id.index()) {
             self.retire(now, id);
         }
         Some(())
@@ -41,13 +41,16 @@ impl<const N: usize> Master<N> {
 
     /// The other answer.
     pub(super) fn spawn_failed(&mut self, now: Instant, id: SlotId) -> Taken {
-        let starting = self.table.slot(id)?.state() == State::Starting(None);
-        if !starting || self.due.spawn.contains(id.index()) {
+        let slot = *self.table.slot(id)?;
+        if slot.state() != State::Starting(None) || self.due.spawn.contains(id.index()) {
             return None;
         }
-        let fate = match self.phase {
-            Phase::Running => self.judge(now, id, Death::Unmade),
-            _ => Fate::Vacate,
+        let unwanted = self.due.unwanted.remove(id.index());
+        let reloads = self.reload.starts(slot.epoch);
+        let fate = if unwanted || reloads {
+            Fate::Vacate
+        } else {
+            self.judge(now, id, Death::Unmade)
         };
         let place = &mut self.places[id.index().as_usize()];
         place.life = Some(id);
@@ -55,41 +58,80 @@ impl<const N: usize> Master<N> {
         self.tell(id.index(), News::FAILED);
         self.lose(now, id, Change::SpawnFailed, fate)?;
         self.cooled(now, id.next());
+        if reloads && !unwanted {
+            self.roll_back(now, ReloadError::SpawnFailed(id));
+        }
         Some(())
     }
 
-    pub(super) fn ready(&mut self, id: SlotId) -> Taken {
+    pub(super) fn ready(&mut self, now: Instant, id: SlotId) -> Taken {
         self.table.apply(id, Change::Ready).ok()?;
         self.tell(id.index(), News::READY);
+        let slot = *self.table.slot(id)?;
+        if let (Some(crew), Some(number)) = (self.crew_of(slot.epoch), number(&slot)) {
+            crew.ready.insert(number);
+        }
+        if self.reload.starts(slot.epoch) {
+            self.reload_goes_on(now);
+        }
+        Some(())
+    }
+
+    /// A worker says what it failed at; its end follows.
+    pub(super) fn failed(&mut self, id: SlotId, stage: u32, errno: i32) -> Taken {
+        self.table.slot(id)?.state().pid()?;
+        self.places[id.index().as_usize()].fails(stage, errno);
         Some(())
     }
 
     /// A process is gone. What it owned is taken back before its slot is used again.
     pub(super) fn exited(&mut self, now: Instant, id: SlotId, status: ExitStatus) -> Taken {
-        let slot = self.table.slot(id)?;
+        let slot = *self.table.slot(id)?;
         slot.state().pid()?;
         let retiring = matches!(slot.state(), State::Retiring(_));
-        let death = Death::Ended {
-            ready: matches!(slot.state(), State::Live(_)),
-            lived_ms: now.ms_since(slot.since),
-        };
+        let ready = matches!(slot.state(), State::Live(_));
+        let lived_ms = now.ms_since(slot.since);
+        // A reload whose worker cannot serve is over; that worker is not tried again.
+        let reloads = self.reload.starts(slot.epoch) && !retiring;
+        let doomed = reloads && (!ready || status == ExitStatus::FATAL);
         let wanted = match status {
             ExitStatus::SUCCESS => Policy::RESTART_ON_SUCCESS,
             _ => Policy::RESTART_ON_FAILURE,
         };
-        let fate = if retiring {
+        let fate = if retiring || doomed {
             Fate::Vacate
         } else if status == ExitStatus::FATAL {
             Fate::Park(Why::Fatal)
         } else if !slot.policy.contains(wanted) {
             Fate::Vacate
         } else {
-            self.judge(now, id, death)
+            self.judge(now, id, Death::Ended { ready, lived_ms })
         };
-        self.places[id.index().as_usize()].exit = Some(status);
+        let place = &mut self.places[id.index().as_usize()];
+        place.ended(status, ready, lived_ms);
         self.tell(id.index(), News::EXITED);
         self.due.reclaim.insert(id.index());
-        self.lose(now, id, Change::Exited, fate)
+        self.lose(now, id, Change::Exited, fate)?;
+        if doomed {
+            self.roll_back(now, ReloadError::Died(id, status));
+        } else if !retiring {
+            self.lost(&slot, fate);
+        }
+        Some(())
+    }
+
+    /// A worker of a crew is gone: it is not ready any more, unless it has done what it was for.
+    fn lost(&mut self, slot: &Slot, fate: Fate) {
+        if fate == Fate::Vacate {
+            return;
+        }
+        if let (Some(crew), Some(number)) = (self.crew_of(slot.epoch), number(slot)) {
+            crew.ready.remove(number);
+        }
+        // A new master whose worker cannot serve does not keep the old one waiting.
+        if matches!(fate, Fate::Park(_)) {
+            self.predecessor.fails = true;
+        }
     }
 
     /// The answer to a Reclaim that was polled. The id in it is the dead one's; the slot is known
@@ -105,7 +147,7 @@ impl<const N: usize> Master<N> {
 
     fn judge(&mut self, now: Instant, id: SlotId, death: Death) -> Fate {
         let history = &mut self.places[id.index().as_usize()].history;
-        match history.decide(now, death, &self.config.backoff) {
+        match history.decide(now, death, &self.config.backoff, id.as_u32()) {
             Verdict::Again(delay_ms) => Fate::Again(delay_ms),
             Verdict::Park => Fate::Park(Why::NeverReady),
         }
@@ -156,4 +198,9 @@ impl<const N: usize> Master<N> {
             self.due.spawn.remove(index);
         }
     }
+}
+
+/// Which worker of its crew a slot has.
+fn number(slot: &Slot) -> Option<SlotIndex> {
+    SlotIndex::new(slot.number.into())
 }

@@ -1,13 +1,19 @@
 //! `Master`: the core itself. One event in; what follows from it out, action by action.
 
 use crate::machine::announce::{Announcement, Mesh};
+use crate::machine::crew::Crew;
+use crate::machine::due::Due;
 use crate::machine::ending::Stage;
 use crate::machine::governor::History;
-use crate::machine::report::News;
-use crate::machine::{Action, Config, Event, ExitStatus, Order, Signal};
-use crate::table::{Change, Claim, Instant, Pid, SLOTS, SlotId, SlotIndex, SlotSet, State, Table};
+use crate::machine::last::Marks;
+use crate::machine::predecessor::Predecessor;
+use crate::machine::reload::Reload;
+use crate::machine::report::{News, Outcomes};
+use crate::machine::request::Requests;
+use crate::machine::{Config, Duty, Ending, Event, ExitStatus, ReloadError, Upgrade};
+use crate::table::{Change, Instant, Pid, SLOTS, SlotId, SlotIndex, State, Table};
 
-/// The master's decisions, for `N` slots: 1024 unless a test wants fewer. About 146 KiB of plain
+/// The master's decisions, for `N` slots: 1024 unless a test wants fewer. About 155 KiB of plain
 /// data: make it where it is to stay.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Master<const N: usize = SLOTS> {
@@ -18,6 +24,18 @@ pub struct Master<const N: usize = SLOTS> {
     pub(super) mesh: Mesh<N>,
     pub(super) due: Due,
     pub(super) ignored: u64,
+    /// The workers that serve, and those that are to: see `crew` and `reload`.
+    pub(super) serving: Crew,
+    pub(super) duty: Duty,
+    pub(super) reload: Reload,
+    /// The last epoch that was begun.
+    pub(super) last_epoch: u32,
+    pub(super) upgrade: Upgrade,
+    /// When the upgrade goes on by itself.
+    pub(super) upgrade_at: Instant,
+    pub(super) requests: Requests,
+    pub(super) outcomes: Outcomes,
+    pub(super) predecessor: Predecessor,
 }
 
 /// How far the master has come.
@@ -40,23 +58,14 @@ pub(super) struct Place {
     /// The life that is reported on: the last one with a process, or with a fork that failed.
     pub(super) life: Option<SlotId>,
     pub(super) pid: Option<Pid>,
+    /// How the last process ended: see `last`.
+    pub(super) lived_ms: u32,
+    pub(super) failed_stage: u32,
+    pub(super) failed_errno: u16,
     pub(super) exit: Option<ExitStatus>,
+    pub(super) marks: Marks,
     pub(super) stage: Stage,
     pub(super) news: News,
-}
-
-/// What is to be done, and for whom. Sets, so that nothing can be twice in one or overflow it.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub(super) struct Due {
-    pub(super) reclaim: SlotSet,
-    pub(super) kill: SlotSet,
-    pub(super) signal_terminate: SlotSet,
-    pub(super) order_terminate: SlotSet,
-    pub(super) order_quit: SlotSet,
-    pub(super) report: SlotSet,
-    pub(super) spawn: SlotSet,
-    /// Whose deadline counts.
-    pub(super) timed: SlotSet,
 }
 
 /// `None`: the event does not fit what is known, and nothing was changed.
@@ -74,6 +83,15 @@ impl<const N: usize> Master<N> {
             mesh: Mesh::new(),
             due: Due::NOTHING,
             ignored: 0,
+            serving: Crew::new(0, 0),
+            duty: Duty::Serving,
+            reload: Reload::Idle,
+            last_epoch: 0,
+            upgrade: Upgrade::None,
+            upgrade_at: Instant::NEVER,
+            requests: Requests::NONE,
+            outcomes: Outcomes::NONE,
+            predecessor: Predecessor::NONE,
         }
     }
 
@@ -83,27 +101,28 @@ impl<const N: usize> Master<N> {
         if self.phase != Phase::Running {
             return;
         }
-        for number in 0..self.config.workers {
-            let claim = Claim {
-                number,
-                policy: self.config.policy,
-                epoch: 0,
-            };
-            let Some(id) = self.table.claim(claim) else {
-                return;
-            };
-            self.places[id.index().as_usize()] = Place::NEW;
-            self.due.spawn.insert(id.index());
-        }
+        self.serving = Crew::new(0, self.config.workers);
+        self.place();
     }
 
     /// Takes in what happened. [`Master::poll`] says what follows from it. Constant time, but for
     /// `Elapsed`, `Quit` and `Terminate`, which walk the slots, and for a change that puts recipients
     /// behind: each of them once until it is announced to.
     pub fn handle(&mut self, now: Instant, event: Event) {
-        if self.take(now, event).is_none() {
-            self.ignored += 1;
+        match self.take(now, event) {
+            None => self.ignored += 1,
+            Some(()) if event.is_of_the_mesh() => {}
+            Some(()) => self.follow(now),
         }
+    }
+
+    /// What follows from any change: workers get slots, a reload goes on, requests are served.
+    fn follow(&mut self, now: Instant) {
+        if self.phase == Phase::Running {
+            self.place();
+            self.go_on_with_reload(now);
+        }
+        self.serve_requests(now);
     }
 
     /// Every event that is `None` here is ignored, by name: the id is stale, or the state is one
@@ -115,7 +134,8 @@ impl<const N: usize> Master<N> {
         match event {
             Event::Spawned(id, pid) => self.spawned(now, id, pid),
             Event::SpawnFailed(id) => self.spawn_failed(now, id),
-            Event::Ready(id) => self.ready(id),
+            Event::Ready(id) => self.ready(now, id),
+            Event::Failed(id, stage, errno) => self.failed(id, stage, errno),
             Event::Exited(id, status) => self.exited(now, id, status),
             Event::Reclaimed(id) => self.reclaimed(now, id),
             Event::Announced(id, version) => self.mesh.announced(self.recipient(id)?, version),
@@ -125,28 +145,22 @@ impl<const N: usize> Master<N> {
             Event::Missed(id, lowest) => self.mesh.missed(self.recipient(id)?, lowest),
             Event::MeshBroken(id) => self.mesh.mesh_broken(self.recipient(id)?),
             Event::MeshReplaced(id) => self.mesh.mesh_replaced(self.recipient(id)?),
+            Event::Reload | Event::Rest | Event::More | Event::Fewer | Event::Upgrade => {
+                self.asked(event)
+            }
+            Event::Reopen => self.reopen(),
+            Event::Loaded(workers) => self.loaded(now, workers),
+            Event::LoadRefused => self.load_refused(),
+            Event::Launched(pid) => self.launched(now, pid),
+            Event::LaunchFailed(why) => self.launch_failed(why),
+            Event::SuccessorReady => self.successor_ready(now),
+            Event::SuccessorFailed(why) => self.successor_failed(now, why),
+            Event::SuccessorExited(status) => self.successor_exited(status),
+            Event::PredecessorGone => self.predecessor_gone(),
             Event::Quit => self.quit(now),
             Event::Terminate => self.terminate(now),
             Event::Elapsed => self.elapsed(now),
         }
-    }
-
-    /// The next thing to do; `None` once there is nothing to do until the next event. In this
-    /// order: reclaim, signals, orders, reports, spawns, mesh pairs, announcements, exit.
-    pub fn poll(&mut self) -> Option<Action> {
-        self.poll_urgent()
-            .or_else(|| self.poll_mesh())
-            .or_else(|| self.poll_exit())
-    }
-
-    /// As [`Master::poll`], but leaves mesh pairs, announcements and the exit for later: for a shell
-    /// that has a thousand workers to tell of each other, and wants to hear of deaths meanwhile.
-    pub fn poll_urgent(&mut self) -> Option<Action> {
-        self.poll_reclaim()
-            .or_else(|| self.poll_signal())
-            .or_else(|| self.poll_order())
-            .or_else(|| self.poll_report().map(Action::Report))
-            .or_else(|| self.poll_spawn())
     }
 
     /// When the next [`Event::Elapsed`] is due; [`Instant::NEVER`] if nothing waits. Walks the
@@ -158,7 +172,9 @@ impl<const N: usize> Master<N> {
             let id = self.table.id_at(index)?;
             self.table.slot(id).map(|slot| slot.deadline)
         });
-        let slots = slots.min().unwrap_or(Instant::NEVER);
+        let reload = self.reload.candidate().map(|next| next.deadline);
+        let slots = slots.chain(reload).min().unwrap_or(Instant::NEVER);
+        let slots = slots.min(self.upgrade_at);
         if self.announces() {
             slots.min(self.mesh.deadline())
         } else {
@@ -233,8 +249,32 @@ impl<const N: usize> Master<N> {
 
     /// How the last process that ended in this place ended.
     #[must_use]
-    pub fn last_exit(&self, index: SlotIndex) -> Option<ExitStatus> {
-        self.places.get(index.as_usize())?.exit
+    pub fn last_exit(&self, index: SlotIndex) -> Option<Ending> {
+        self.places.get(index.as_usize())?.last()
+    }
+
+    /// The epoch that serves, and how many workers it wants.
+    #[must_use]
+    pub const fn serving(&self) -> (u32, u16) {
+        (self.serving.epoch, self.serving.workers)
+    }
+
+    /// The epoch that is to serve, while a reload starts it.
+    #[must_use]
+    pub fn starting(&self) -> Option<u32> {
+        self.reload.candidate().map(|next| next.crew.epoch)
+    }
+
+    /// Whether the workers are to serve.
+    #[must_use]
+    pub const fn duty(&self) -> Duty {
+        self.duty
+    }
+
+    /// How far an upgrade has come.
+    #[must_use]
+    pub const fn upgrade(&self) -> Upgrade {
+        self.upgrade
     }
 
     /// How many events did not fit what is known: answers for lives that are over, and answers
@@ -259,67 +299,33 @@ impl<const N: usize> Master<N> {
             };
         }
         self.mesh.elapsed(now);
+        self.upgrade_elapsed(now);
+        if let Some(next) = self.reload.candidate()
+            && next.deadline <= now
+        {
+            self.roll_back(now, ReloadError::Deadline);
+        }
         Some(())
     }
 
-    fn poll_reclaim(&mut self) -> Option<Action> {
-        let index = self.due.reclaim.pop_first()?;
-        self.places[index.as_usize()].life.map(Action::Reclaim)
-    }
-
-    fn poll_signal(&mut self) -> Option<Action> {
-        let (index, signal) = match self.due.signal_terminate.pop_first() {
-            Some(index) => (index, Signal::Terminate),
-            None => (self.due.kill.pop_first()?, Signal::Kill),
-        };
-        let (id, pid) = self.process(index)?;
-        Some(Action::Signal(id, pid, signal))
-    }
-
-    fn poll_order(&mut self) -> Option<Action> {
-        let (index, order) = match self.due.order_terminate.pop_first() {
-            Some(index) => (index, Order::Terminate),
-            None => (self.due.order_quit.pop_first()?, Order::Quit),
-        };
-        let (id, pid) = self.process(index)?;
-        Some(Action::Order(id, pid, order))
-    }
-
-    fn poll_spawn(&mut self) -> Option<Action> {
-        let index = self.due.spawn.pop_first()?;
-        if self.config.mesh {
-            self.mesh.forking(index);
+    /// The master's own files first, then everybody's.
+    fn reopen(&mut self) -> Taken {
+        self.due.reopen = true;
+        for (id, slot) in self.table.occupied() {
+            if slot.state().pid().is_some() {
+                self.due.order_reopen.insert(id.index());
+            }
         }
-        self.table.id_at(index).map(Action::Spawn)
-    }
-
-    fn poll_mesh(&mut self) -> Option<Action> {
-        if !self.announces() {
-            return None;
-        }
-        if let Some(index) = self.mesh.replace() {
-            return self.table.id_at(index).map(Action::ReplaceMesh);
-        }
-        let index = self.mesh.ask()?;
-        self.table.id_at(index).map(Action::Announce)
-    }
-
-    fn poll_exit(&mut self) -> Option<Action> {
-        let ending = matches!(self.phase, Phase::Draining | Phase::Stopping);
-        if !ending || !self.table.is_empty() {
-            return None;
-        }
-        self.phase = Phase::Stopped;
-        Some(Action::Exit)
+        Some(())
     }
 
     /// Workers that end now are told nothing more.
-    fn announces(&self) -> bool {
+    pub(super) fn announces(&self) -> bool {
         self.config.mesh && matches!(self.phase, Phase::Running | Phase::Draining)
     }
 
     /// The process in a place, by its present name.
-    fn process(&self, index: SlotIndex) -> Option<(SlotId, Pid)> {
+    pub(super) fn process(&self, index: SlotIndex) -> Option<(SlotId, Pid)> {
         let id = self.table.id_at(index)?;
         Some((id, self.table.slot(id)?.state().pid()?))
     }
@@ -341,37 +347,15 @@ impl Place {
         history: History::NEW,
         life: None,
         pid: None,
+        lived_ms: 0,
+        failed_stage: 0,
+        failed_errno: 0,
         exit: None,
+        marks: Marks::empty(),
         stage: Stage::Asked,
         news: News::empty(),
     };
 }
 
-impl Due {
-    const NOTHING: Self = Self {
-        reclaim: SlotSet::EMPTY,
-        kill: SlotSet::EMPTY,
-        signal_terminate: SlotSet::EMPTY,
-        order_terminate: SlotSet::EMPTY,
-        order_quit: SlotSet::EMPTY,
-        report: SlotSet::EMPTY,
-        spawn: SlotSet::EMPTY,
-        timed: SlotSet::EMPTY,
-    };
-
-    /// A slot has no process any more: nothing is to be said to it, or waited for.
-    pub(super) fn forget(&mut self, index: SlotIndex) {
-        for set in [
-            &mut self.kill,
-            &mut self.signal_terminate,
-            &mut self.order_terminate,
-            &mut self.order_quit,
-            &mut self.timed,
-        ] {
-            set.remove(index);
-        }
-    }
-}
-
-static_assertions::const_assert!(size_of::<Place>() <= 56);
-static_assertions::const_assert!(size_of::<Master>() <= 150 * 1024);
+static_assertions::const_assert!(size_of::<Place>() <= 64);
+static_assertions::const_assert!(size_of::<Master>() <= 160 * 1024);

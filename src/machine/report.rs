@@ -5,8 +5,8 @@
 //! `every_report_comes_once`).
 
 use crate::machine::master::Place;
-use crate::machine::{Backoff, Master, Report, Why};
-use crate::table::SlotIndex;
+use crate::machine::{Backoff, Master, ReloadError, Report, UpgradeError, Why};
+use crate::table::{Pid, SlotIndex};
 
 bitflags::bitflags! {
     /// What is yet to be reported of the last life of a slot; told lowest bit first.
@@ -19,6 +19,34 @@ bitflags::bitflags! {
         const DELAYED = 1 << 4;
         const FATAL = 1 << 5;
         const NEVER_READY = 1 << 6;
+    }
+}
+
+/// What has come of a reload and of an upgrade, and is yet to be reported. Neither begins again
+/// before that.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Outcomes {
+    pub(super) reload: Option<(u32, Result<(), ReloadError>)>,
+    pub(super) upgrade: Option<Result<Pid, UpgradeError>>,
+}
+
+impl Outcomes {
+    pub(super) const NONE: Self = Self {
+        reload: None,
+        upgrade: None,
+    };
+
+    fn poll(&mut self) -> Option<Report> {
+        if let Some((epoch, outcome)) = self.reload.take() {
+            return Some(match outcome {
+                Ok(()) => Report::Reloaded(epoch),
+                Err(why) => Report::ReloadFailed(epoch, why),
+            });
+        }
+        self.upgrade.take().map(|outcome| match outcome {
+            Ok(successor) => Report::Upgraded(successor),
+            Err(why) => Report::UpgradeFailed(why),
+        })
     }
 }
 
@@ -37,7 +65,9 @@ impl<const N: usize> Master<N> {
     }
 
     pub(super) fn poll_report(&mut self) -> Option<Report> {
-        let index = self.due.report.first()?;
+        let Some(index) = self.due.report.first() else {
+            return self.outcomes.poll();
+        };
         let place = &mut self.places[index.as_usize()];
         let next = place.news.iter().next().unwrap_or(News::empty());
         place.news.remove(next);
@@ -58,7 +88,7 @@ impl Place {
             News::SPAWNED => Report::Spawned(id, self.pid?),
             News::READY => Report::Ready(id, self.pid?),
             News::EXITED => Report::Exited(id, self.pid?, self.exit?),
-            News::DELAYED => Report::Delayed(id, self.history.delay_ms(backoff)),
+            News::DELAYED => Report::Delayed(id, self.history.delay_ms(backoff, id.as_u32())),
             News::FATAL => Report::Parked(id, Why::Fatal),
             News::NEVER_READY => Report::Parked(id, Why::NeverReady),
             _ => return None,

@@ -5,12 +5,12 @@ use rustix::fd::AsFd;
 use rustix::process::Signal;
 
 use crate::channel::FromMaster;
-use crate::machine::{self, Action, Event, Order};
+use crate::machine::{self, Action, Event, Order, UpgradeError};
 use crate::run::master::Master;
-use crate::run::service::{Notice, Service};
+use crate::run::service::{Notice, Reload, Service};
 use crate::run::token::Token;
 use crate::sys::process;
-use crate::table::SlotId;
+use crate::table::{CHILDREN, SlotId};
 
 impl Master {
     pub(super) fn act(&mut self, service: &mut impl Service, action: Action) -> Option<Event> {
@@ -21,6 +21,16 @@ impl Master {
             }
             Action::Signal(worker, _, machine::Signal::Kill) => self.signal(worker, Signal::KILL),
             Action::Order(worker, _, order) => self.order(worker, order),
+            Action::Reopen => {
+                self.notify(service, Notice::Reopen);
+                None
+            }
+            Action::Launch => Some(Event::LaunchFailed(UpgradeError::Refused)),
+            Action::SignalSuccessor(_)
+            | Action::Withdraw
+            | Action::SayReady
+            | Action::SayFailed(_) => None,
+            Action::Load(epoch, workers) => Some(load(service, epoch, workers)),
             Action::Spawn(slot) => Some(self.spawn(service, slot)),
             Action::ReplaceMesh(worker) => Some(self.replace_mesh(worker)),
             Action::Announce(worker) => Some(self.announce(worker)),
@@ -68,6 +78,7 @@ impl Master {
         let (said, signal) = match order {
             Order::Quit => (FromMaster::Quit, Signal::QUIT),
             Order::Terminate => (FromMaster::Terminate, Signal::TERM),
+            Order::Reopen => (FromMaster::Reopen, Signal::USR1),
         };
         match self.control.at(worker.index())?.send(said) {
             Ok(()) => None,
@@ -81,5 +92,14 @@ impl Master {
             let token = Token::Control(slot).to_u64();
             self.waiting().poll.modify(end, token, flags).is_ok()
         })
+    }
+}
+
+/// Has the user make the configuration of the next epoch.
+fn load(service: &mut impl Service, epoch: u32, workers: u16) -> Event {
+    let workers = workers.into();
+    match service.reload(Reload { epoch, workers }) {
+        Ok(workers) => Event::Loaded(workers.min(CHILDREN) as u16),
+        Err(_) => Event::LoadRefused,
     }
 }

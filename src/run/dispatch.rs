@@ -10,7 +10,7 @@ use crate::run::master::Master;
 use crate::run::service::{Notice, Service};
 use crate::run::token::Token;
 use crate::sys::process::{self, Ended};
-use crate::sys::signal;
+use crate::sys::signal::{self, Caught};
 use crate::table::SlotId;
 use crate::wire::{Command, Resync};
 
@@ -44,10 +44,9 @@ impl Master {
 
     fn signals(&mut self, service: &mut impl Service) {
         while let Some(caught) = signal::next(&self.waiting().signals) {
-            match Signal::from_named_raw(caught.signal) {
-                Some(Signal::TERM | Signal::INT) => self.happened(service, Event::Terminate),
-                Some(Signal::QUIT) => self.happened(service, Event::Quit),
-                _ => self.tell(
+            match request(caught) {
+                Some(event) => self.happened(service, event),
+                None => self.tell(
                     service,
                     Notice::Ignored {
                         signal: caught.signal,
@@ -138,6 +137,7 @@ impl Master {
                 self.happened(service, Event::MeshBroken(slot));
             }
             Command::Failed { stage, errno } => {
+                self.happened(service, Event::Failed(slot, stage, errno));
                 self.tell(
                     service,
                     Notice::Failed {
@@ -168,4 +168,21 @@ impl Master {
         self.heed();
         self.perform(service);
     }
+}
+
+/// What a signal asks for. A terminal sends WINCH when its window changes, TTIN and TTOU to whoever
+/// uses it from the background: these mean something only where a process sent them.
+fn request(caught: Caught) -> Option<Event> {
+    let signal = Signal::from_named_raw(caught.signal)?;
+    Some(match signal {
+        Signal::TERM | Signal::INT => Event::Terminate,
+        Signal::QUIT => Event::Quit,
+        Signal::HUP => Event::Reload,
+        Signal::USR1 => Event::Reopen,
+        Signal::USR2 => Event::Upgrade,
+        Signal::WINCH if caught.by_process => Event::Rest,
+        Signal::TTIN if caught.by_process => Event::More,
+        Signal::TTOU if caught.by_process => Event::Fewer,
+        _ => return None,
+    })
 }

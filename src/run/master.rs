@@ -152,7 +152,7 @@ impl Master {
             mask,
             inbox: Inbox::new(),
             refused: 0,
-            asked: Asked::Nothing,
+            asked: Asked::empty(),
             made_in: process::own_pid(),
             started: false,
             phase_told: Phase::Running,
@@ -242,7 +242,7 @@ impl Master {
     /// How long the master can be left alone; `None` until something happens.
     #[must_use]
     pub fn timeout_ms(&self) -> Option<u64> {
-        if self.announcements_left == 0 || self.asked != Asked::Nothing {
+        if self.announcements_left == 0 || !self.asked.is_empty() {
             return Some(0); // there may be more to announce, or something was asked for
         }
         match self.core.deadline() {
@@ -330,10 +330,8 @@ impl Master {
 
     /// What was asked for from inside of a notice.
     pub(super) fn heed(&mut self) {
-        match core::mem::replace(&mut self.asked, Asked::Nothing) {
-            Asked::Nothing => {}
-            Asked::Quit => self.core.handle(now(), Event::Quit),
-            Asked::Terminate => self.core.handle(now(), Event::Terminate),
+        while let Some(event) = self.asked.pop() {
+            self.core.handle(now(), event);
         }
     }
 }

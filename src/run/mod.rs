@@ -64,5 +64,5 @@ mod worker;
 
 pub use master::{Master, RunError, StartError};
 pub use poller::{Batch, Interest, Poller, Ready};
-pub use service::{Exit, Notice, Service, Workers};
+pub use service::{Exit, Notice, Refused, Reload, Service, Workers};
 pub use worker::{Event, Sender, Sources, Worker};

@@ -3,7 +3,7 @@
 use rustix::fd::{AsFd, OwnedFd};
 
 use crate::channel::{End0, ForkError, FromMaster, Parent, SendError, SendFault};
-use crate::machine::{Phase, Report};
+use crate::machine::{Event, Phase, Report};
 use crate::run::Worker;
 use crate::run::ends::Ends;
 use crate::table::{Pid, Slot, SlotId, Table};
@@ -24,7 +24,8 @@ impl Exit {
 
 /// A service: a function for the workers, and another for the master.
 ///
-/// Every `FnMut(&mut Worker) -> Exit` is a service whose master hears nothing.
+/// Every `FnMut(&mut Worker) -> Exit` is a service whose master hears nothing, and whose reloads start
+/// the same workers anew.
 pub trait Service {
     /// The life of one worker, in its own process. Its result is the exit code; a panic ends it
     /// with 101. It runs with a copy of the master's memory and may do with it what it likes. No
@@ -37,7 +38,33 @@ pub trait Service {
     fn notice(&mut self, workers: &mut Workers<'_>, notice: Notice) {
         let _ = (workers, notice);
     }
+
+    /// A reload begins: make the configuration of the next epoch, beside the one that is in force, and
+    /// say how many workers it wants. Workers know by [`Worker::epoch`] which one is theirs. When the
+    /// outcome is reported, drop the other: [`Report::Reloaded`], [`Report::ReloadFailed`].
+    ///
+    /// Called in the master, between two waits: whatever takes long here delays reaping.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`], and everything stays as it is.
+    fn reload(&mut self, next: Reload) -> Result<usize, Refused> {
+        Ok(next.workers)
+    }
 }
+
+/// What a reload is to make.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Reload {
+    /// The epoch that is to come.
+    pub epoch: u32,
+    /// How many workers are wanted now.
+    pub workers: usize,
+}
+
+/// The service does not want to. It knows why, and tells whoever should know.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Refused;
 
 impl<F: FnMut(&mut Worker) -> Exit> Service for F {
     fn work(&mut self, worker: &mut Worker) -> Exit {
@@ -61,6 +88,8 @@ pub enum Notice {
     /// The master itself goes on to this phase: it drains, or stops. Whoever shares a listener with
     /// its workers closes it now.
     Phase(Phase),
+    /// The master's own log files are to be opened again; each worker is told, too.
+    Reopen,
     /// A worker sent its master a message.
     Message {
         /// Which worker.
@@ -80,7 +109,7 @@ pub enum Notice {
         /// The error.
         errno: i32,
     },
-    /// A signal came that has no meaning yet.
+    /// A signal came that has no meaning where it came from, such as a terminal's WINCH.
     Ignored {
         /// Its number.
         signal: i32,
@@ -95,12 +124,37 @@ pub struct Workers<'m> {
     pub(super) asked: &'m mut Asked,
 }
 
-/// What was asked of a master from inside.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) enum Asked {
-    Nothing,
-    Quit,
-    Terminate,
+bitflags::bitflags! {
+    /// What was asked of a master from inside.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub(super) struct Asked: u8 {
+        const TERMINATE = 1 << 0;
+        const QUIT = 1 << 1;
+        const RELOAD = 1 << 2;
+        const REOPEN = 1 << 3;
+        const UPGRADE = 1 << 4;
+        const REST = 1 << 5;
+        const MORE = 1 << 6;
+        const FEWER = 1 << 7;
+    }
+}
+
+impl Asked {
+    /// The next thing that was asked for, the most urgent first.
+    pub(super) fn pop(&mut self) -> Option<Event> {
+        let first = self.iter().next()?;
+        self.remove(first);
+        Some(match first {
+            Self::TERMINATE => Event::Terminate,
+            Self::QUIT => Event::Quit,
+            Self::RELOAD => Event::Reload,
+            Self::REOPEN => Event::Reopen,
+            Self::UPGRADE => Event::Upgrade,
+            Self::REST => Event::Rest,
+            Self::MORE => Event::More,
+            _ => Event::Fewer,
+        })
+    }
 }
 
 impl Workers<'_> {
@@ -144,12 +198,43 @@ impl Workers<'_> {
 
     /// Has the master end gracefully, as QUIT does.
     pub fn quit(&mut self) {
-        *self.asked = Asked::Quit.max(*self.asked);
+        self.asked.insert(Asked::QUIT);
     }
 
     /// Has the master end fast, as TERM does.
     pub fn terminate(&mut self) {
-        *self.asked = Asked::Terminate;
+        self.asked.insert(Asked::TERMINATE);
+    }
+
+    /// Has the master begin a new epoch, as HUP does. What comes of it is reported.
+    pub fn reload(&mut self) {
+        self.asked.insert(Asked::RELOAD);
+    }
+
+    /// Has everybody open their log files again, as USR1 does.
+    pub fn reopen(&mut self) {
+        self.asked.insert(Asked::REOPEN);
+    }
+
+    /// Has the master start its successor, as USR2 does. What comes of it is reported.
+    pub fn upgrade(&mut self) {
+        self.asked.insert(Asked::UPGRADE);
+    }
+
+    /// Has the workers go and the master stay, as WINCH does; a reload brings them back.
+    pub fn rest(&mut self) {
+        self.asked.insert(Asked::REST);
+    }
+
+    /// Has the master keep one worker more, as TTIN does; once, however often it is called in a turn.
+    pub fn more(&mut self) {
+        self.asked.insert(Asked::MORE);
+    }
+
+    /// Has the master keep one worker less, though never none, as TTOU does; once, however often it is
+    /// called in a turn.
+    pub fn fewer(&mut self) {
+        self.asked.insert(Asked::FEWER);
     }
 
     fn end(&self, to: SlotId, message: Message) -> Result<&Parent<End0>, SendError<Message>> {

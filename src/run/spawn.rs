@@ -129,11 +129,13 @@ impl Master {
         let master = self.give_up(&mut sweep);
         drop(sweep);
         let (control, mesh) = own;
-        let number = self.core.table().slot(slot).map_or(0, |slot| slot.number);
+        let whose = self.core.table().slot(slot);
+        let (number, epoch) = whose.map_or((0, 0), |slot| (slot.number, slot.epoch));
         let parts = Parts {
             credentials: self.core.config().credentials,
             core,
             number,
+            epoch,
             control,
             mesh,
             peers,

@@ -14,8 +14,9 @@ use crate::sys::signal::SignalSet;
 use crate::table::{Instant, Pid, SlotId, SlotIndex};
 use crate::wire::Message;
 
-/// What a worker blocks, and reads from a descriptor. Of these, HUP, INT, USR2 and WINCH have no
-/// meaning for it: a terminal sends them to the whole group, and the master acts on them.
+/// What a worker blocks, and reads from a descriptor; a master too. Of these, HUP, INT, USR2, WINCH,
+/// TTIN and TTOU have no meaning for a worker: a terminal sends them to the whole group, and the
+/// master acts on them.
 pub(super) const SIGNALS: SignalSet = SignalSet::of(&[
     Signal::TERM,
     Signal::INT,
@@ -24,6 +25,8 @@ pub(super) const SIGNALS: SignalSet = SignalSet::of(&[
     Signal::USR1,
     Signal::USR2,
     Signal::WINCH,
+    Signal::TTIN,
+    Signal::TTOU,
 ]);
 
 /// How long after a refused read it is tried again.
@@ -73,6 +76,7 @@ pub(super) struct Parts {
     pub(super) credentials: bool,
     pub(super) core: machine::Worker,
     pub(super) number: u16,
+    pub(super) epoch: u32,
     pub(super) control: Child<End1>,
     pub(super) mesh: Option<Child<End1, Mesh>>,
     pub(super) peers: Ends<Peer<End0>>,
@@ -147,6 +151,12 @@ impl Worker {
     #[must_use]
     pub const fn number(&self) -> u16 {
         self.parts.number
+    }
+
+    /// Which epoch it belongs to: 0, and one more with each reload.
+    #[must_use]
+    pub const fn epoch(&self) -> u32 {
+        self.parts.epoch
     }
 
     /// What it is to do: serve, drain, or end.

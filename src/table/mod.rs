@@ -82,9 +82,14 @@ impl<const N: usize> Table<N> {
 
     /// Gives the lowest vacant slot to a worker that is to be; `None` if all are taken.
     pub fn claim(&mut self, claim: Claim) -> Option<SlotId> {
+        self.claim_outside(claim, &SlotSet::EMPTY)
+    }
+
+    /// As [`Table::claim`], but none of these: somebody else uses them.
+    pub fn claim_outside(&mut self, claim: Claim, foreign: &SlotSet) -> Option<SlotId> {
         let index = (0..Self::CHILDREN)
             .filter_map(SlotIndex::new)
-            .find(|index| !self.occupied.contains(*index))?;
+            .find(|index| !self.occupied.contains(*index) && !foreign.contains(*index))?;
         let slot = &mut self.slots[index.as_usize()];
         slot.claim(claim);
         self.occupied.insert(index);

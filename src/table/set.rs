@@ -18,6 +18,29 @@ impl SlotSet {
         words: [0; SLOTS / WORD_BITS],
     };
 
+    /// The first `count` slots, or all of them.
+    #[must_use]
+    pub const fn first_of(count: usize) -> Self {
+        let mut set = Self::EMPTY;
+        let mut at = 0;
+        while at < count
+            && let Some(index) = SlotIndex::new(at)
+        {
+            set.insert(index);
+            at += 1;
+        }
+        set
+    }
+
+    /// Adds every slot of another set.
+    pub const fn insert_all(&mut self, other: &Self) {
+        let mut word = 0;
+        while word < self.words.len() {
+            self.words[word] |= other.words[word];
+            word += 1;
+        }
+    }
+
     /// Adds a slot; whether it is new here.
     pub const fn insert(&mut self, index: SlotIndex) -> bool {
         let (word, bit) = Self::place(index);

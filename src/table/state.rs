@@ -43,7 +43,7 @@ pub enum State {
     Reclaiming(After),
     /// Waits for its back-off to pass.
     Cooling,
-    /// Given up, until it is revived; `run` has no way to do so yet.
+    /// Given up, until a reload gives its worker another slot.
     Parked,
 }
 
@@ -106,6 +106,16 @@ impl State {
             (Self::Cooling | Self::Parked, Change::Release) => Self::Vacant,
             _ => return None,
         })
+    }
+
+    /// Whether somebody has the slot who was not told to go.
+    #[must_use]
+    pub const fn stays(self) -> bool {
+        match self {
+            Self::Starting(_) | Self::Live(_) | Self::Cooling | Self::Parked => true,
+            Self::Reclaiming(after) => !matches!(after, After::Vacate),
+            Self::Vacant | Self::Retiring(_) => false,
+        }
     }
 
     /// The process that runs here, if one does.

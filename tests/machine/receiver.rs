@@ -52,7 +52,10 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let backoff = Backoff::new().park_after(200).delay_ms(5, 5);
+        let backoff = Backoff::new()
+            .jitter_percent(0)
+            .park_after(200)
+            .delay_ms(5, 5);
         let mut world = Self {
             shell: Shell::new(Config::new().workers(5).backoff(backoff)),
             workers: BTreeMap::new(),

@@ -151,7 +151,9 @@ pub(crate) fn told(action: &Action) -> String {
 }
 
 pub(crate) fn one() -> Config {
-    Config::new().mesh(false)
+    Config::new()
+        .mesh(false)
+        .backoff(Backoff::new().jitter_percent(0))
 }
 
 pub(crate) fn two() -> Config {
@@ -161,5 +163,5 @@ pub(crate) fn two() -> Config {
 pub(crate) fn meshed(workers: usize) -> Config {
     Config::new()
         .workers(workers)
-        .backoff(Backoff::new().eager())
+        .backoff(Backoff::new().jitter_percent(0).eager())
 }

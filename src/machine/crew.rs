@@ -1,0 +1,226 @@
+//! `Crew`: the workers that one epoch wants, by number; how they get slots, and how they are told to
+//! go together.
+//!
+//! ```text
+//!   number   0 … workers
+//!              │ unplaced ──place──► a slot of this epoch ──Ready──► ready
+//!              ▲                          │
+//!              │ resume                   │ dismiss: a step of a reload, WINCH, a successor
+//!              └────────── dismissed ◄────┘
+//! ```
+//!
+//! Whatever sends the workers of the serving epoch away may be taken back: a reload can fail, an
+//! upgrade too, an operator can change their mind. So who was sent away is remembered by number, and
+//! one operation brings all of them back.
+//!
+//! # Invariants
+//!
+//! - A number of a crew is unplaced, dismissed, or has one slot that was not told to go; or its worker
+//!   has ended for good (test `exhaustive`).
+
+use crate::machine::ending::Stage;
+use crate::machine::governor::History;
+use crate::machine::master::Place;
+use crate::machine::{Duty, Master};
+use crate::table::{CHILDREN, Claim, Instant, SlotId, SlotIndex, SlotSet, State};
+
+/// The workers of one epoch.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Crew {
+    pub(super) epoch: u32,
+    /// How many there are to be: the numbers below this.
+    pub(super) workers: u16,
+    /// The numbers that wait for a free slot.
+    pub(super) unplaced: SlotSet,
+    /// The numbers that were told to go although the epoch wants them.
+    pub(super) dismissed: SlotSet,
+    /// The numbers whose worker is ready.
+    pub(super) ready: SlotSet,
+}
+
+impl Crew {
+    pub(super) const fn new(epoch: u32, workers: u16) -> Self {
+        Self {
+            epoch,
+            workers,
+            unplaced: SlotSet::first_of(workers as usize),
+            dismissed: SlotSet::EMPTY,
+            ready: SlotSet::EMPTY,
+        }
+    }
+
+    /// Whether every worker is ready.
+    pub(super) fn is_complete(&self) -> bool {
+        self.ready.len() >= usize::from(self.workers)
+    }
+
+    /// Whoever was told to go is wanted again.
+    pub(super) fn resume(&mut self) {
+        self.unplaced.insert_all(&self.dismissed);
+        self.dismissed = SlotSet::EMPTY;
+    }
+
+    /// The whole crew is told to go, and remembered.
+    pub(super) fn dismiss_all(&mut self) {
+        self.unplaced = SlotSet::EMPTY;
+        self.ready = SlotSet::EMPTY;
+        self.dismissed = SlotSet::first_of(self.workers.into());
+    }
+
+    /// One number more; it waits for a slot, or for the crew to be called back.
+    fn grow(&mut self, serves: bool) {
+        if let Some(number) = SlotIndex::new(self.workers.into()) {
+            let set = if serves {
+                &mut self.unplaced
+            } else {
+                &mut self.dismissed
+            };
+            set.insert(number);
+            self.workers += 1;
+        }
+    }
+
+    /// One number less, the highest; which one.
+    fn shrink(&mut self) -> Option<SlotIndex> {
+        let number = SlotIndex::new(usize::from(self.workers.checked_sub(1)?))?;
+        self.workers -= 1;
+        for set in [&mut self.unplaced, &mut self.dismissed, &mut self.ready] {
+            set.remove(number);
+        }
+        Some(number)
+    }
+}
+
+impl<const N: usize> Master<N> {
+    /// Gives slots to the workers that wait for one, as far as there are any: first to those of the
+    /// epoch that serves.
+    pub(super) fn place(&mut self) {
+        let foreign = &self.predecessor.slots;
+        let candidate = self.reload.candidate_mut().map(|next| &mut next.crew);
+        for crew in core::iter::once(&mut self.serving).chain(candidate) {
+            while let Some(number) = crew.unplaced.first() {
+                let claim = Claim {
+                    number: number.as_usize() as u16,
+                    policy: self.config.policy,
+                    epoch: crew.epoch,
+                };
+                let Some(id) = self.table.claim_outside(claim, foreign) else {
+                    return;
+                };
+                crew.unplaced.remove(number);
+                self.places[id.index().as_usize()].begin();
+                self.due.spawn.insert(id.index());
+            }
+        }
+    }
+
+    /// The crew that a slot belongs to, unless it was told to go.
+    pub(super) fn crew_of(&mut self, epoch: u32) -> Option<&mut Crew> {
+        if self.serving.epoch == epoch {
+            return Some(&mut self.serving);
+        }
+        let candidate = self.reload.candidate_mut()?;
+        (candidate.crew.epoch == epoch).then_some(&mut candidate.crew)
+    }
+
+    /// Everybody of this epoch is told to go.
+    pub(super) fn dismiss_epoch(&mut self, now: Instant, epoch: u32) {
+        self.dismiss_where(now, |claimed| claimed == epoch);
+    }
+
+    /// Everybody of the epochs that are meant is told to go; who has no process is gone at once.
+    pub(super) fn dismiss_where(&mut self, now: Instant, meant: impl Fn(u32) -> bool) {
+        for index in (0..N).filter_map(SlotIndex::new) {
+            if let Some(id) = self.table.id_at(index)
+                && self.table.slot(id).is_some_and(|slot| meant(slot.epoch))
+            {
+                self.dismiss(now, id);
+            }
+        }
+    }
+
+    /// The serving crew is told to go, and remembered.
+    pub(super) fn dismiss_serving(&mut self, now: Instant) {
+        let epoch = self.serving.epoch;
+        self.serving.dismiss_all();
+        self.dismiss_epoch(now, epoch);
+    }
+
+    /// One slot is told to go.
+    pub(super) fn dismiss(&mut self, now: Instant, id: SlotId) {
+        let Some(slot) = self.table.slot(id) else {
+            return;
+        };
+        match slot.state() {
+            State::Starting(Some(_)) | State::Live(_) | State::Retiring(_) => self.retire(now, id),
+            // Polled already: its answer comes, and is dealt with then.
+            State::Starting(None) if !self.due.spawn.contains(id.index()) => {
+                self.due.unwanted.insert(id.index());
+            }
+            State::Starting(None) | State::Reclaiming(_) | State::Cooling | State::Parked => {
+                self.release(id);
+            }
+            State::Vacant => {}
+        }
+    }
+
+    /// One of the serving crew makes room; one that does not serve anyway, if there is such.
+    pub(super) fn dismiss_one(&mut self, now: Instant) -> bool {
+        let crew = &self.serving;
+        let due = &self.due;
+        let staying = self.table.occupied().filter(|(id, slot)| {
+            let number = SlotIndex::new(slot.number.into());
+            slot.epoch == crew.epoch
+                && !due.unwanted.contains(id.index())
+                && slot.state().stays()
+                && number.is_some_and(|number| !crew.dismissed.contains(number))
+        });
+        let least = staying.min_by_key(|(_, slot)| matches!(slot.state(), State::Live(_)));
+        let Some((id, slot)) = least else {
+            return false;
+        };
+        if let Some(number) = SlotIndex::new(slot.number.into()) {
+            self.serving.ready.remove(number);
+            self.serving.dismissed.insert(number);
+        }
+        self.dismiss(now, id);
+        true
+    }
+
+    /// One worker more is wanted: TTIN.
+    pub(super) fn grow(&mut self) {
+        if usize::from(self.serving.workers) < N.min(CHILDREN) {
+            let serves = self.duty == Duty::Serving;
+            self.serving.grow(serves);
+        }
+    }
+
+    /// One worker less is wanted, never less than one: TTOU.
+    pub(super) fn shrink(&mut self, now: Instant) {
+        if self.serving.workers < 2 {
+            return;
+        }
+        let Some(number) = self.serving.shrink() else {
+            return;
+        };
+        let epoch = self.serving.epoch;
+        let its = self.table.occupied().find(|(id, slot)| {
+            let own = slot.epoch == epoch && usize::from(slot.number) == number.as_usize();
+            own && slot.state().stays() && !self.due.unwanted.contains(id.index())
+        });
+        if let Some(id) = its.map(|(id, _)| id) {
+            self.dismiss(now, id);
+        }
+    }
+}
+
+impl Place {
+    /// A worker is to have this place. What is yet to be said of the one before is kept.
+    fn begin(&mut self) {
+        *self = Self {
+            history: History::NEW,
+            stage: Stage::Asked,
+            ..*self
+        };
+    }
+}
