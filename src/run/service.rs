@@ -6,6 +6,7 @@ use crate::channel::{End0, ForkError, FromMaster, Parent, SendError, SendFault};
 use crate::machine::{Event, Phase, Report};
 use crate::run::Worker;
 use crate::run::ends::Ends;
+use crate::run::offer::Refused;
 use crate::table::{Pid, Slot, SlotId, Table};
 use crate::wire::Message;
 
@@ -61,10 +62,6 @@ pub struct Reload {
     /// How many workers are wanted now.
     pub workers: usize,
 }
-
-/// The service does not want to. It knows why, and tells whoever should know.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Refused;
 
 impl<F: FnMut(&mut Worker) -> Exit> Service for F {
     fn work(&mut self, worker: &mut Worker) -> Exit {

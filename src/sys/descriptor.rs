@@ -2,7 +2,7 @@
 //! may be.
 
 use rustix::fd::{AsFd, IntoRawFd, OwnedFd, RawFd};
-use rustix::io::fcntl_dupfd_cloexec;
+use rustix::io::{Errno, FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use syscalls::{Sysno, raw_syscall};
 
@@ -77,6 +77,11 @@ fn close(number: RawFd) {
 /// A copy at the lowest free number that is not below `least`; the original where there is none.
 pub(crate) fn moved_up(descriptor: OwnedFd, least: RawFd) -> OwnedFd {
     fcntl_dupfd_cloexec(descriptor.as_fd(), least).unwrap_or(descriptor)
+}
+
+/// Has an exec leave this descriptor open.
+pub(crate) fn keep_through_exec(descriptor: impl AsFd) -> Result<(), Errno> {
+    fcntl_setfd(descriptor, FdFlags::empty())
 }
 
 /// Raises the soft limit on descriptors to the hard one, and says what it now is.

@@ -7,7 +7,7 @@ use core::mem::{MaybeUninit, offset_of, size_of};
 
 use heapless::Vec;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use rustix::io::{Errno, IoSlice};
+use rustix::io::{Errno, FdFlags, IoSlice, fcntl_setfd};
 use rustix::net::{
     AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, SocketFlags,
     SocketType, sendmsg, shutdown, socketpair, sockopt,
@@ -25,6 +25,82 @@ const SEND: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
 pub(crate) fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)
+}
+
+/// Two connected sockets that keep messages apart, non-blocking and close-on-exec.
+pub(crate) fn letter_pair() -> Result<(OwnedFd, OwnedFd), Errno> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
+}
+
+/// Who made the pair that this end is of; 0 for a process that cannot be seen from here.
+pub(crate) fn made_by(fd: impl AsFd) -> Result<i32, Errno> {
+    option(fd.as_fd().as_raw_fd(), SO_PEERCRED)
+}
+
+/// A number under which a socket for messages came through an exec. It is nobody's descriptor until
+/// it is taken.
+#[derive(Debug)]
+pub(crate) struct Inherited(RawFd);
+
+impl Inherited {
+    /// Looks whether there is such a socket: AF_UNIX and SOCK_SEQPACKET, and not close-on-exec, as
+    /// what this process has made or taken for itself would be. Standard input, output and error are
+    /// none.
+    pub(crate) fn find(number: RawFd) -> Option<Self> {
+        // SAFETY: the call reads no memory; a number that is no descriptor is an error.
+        let flags = unsafe { syscall!(Sysno::fcntl, number, F_GETFD) }.ok()?;
+        let is_one = number > LAST_OF_STDIO
+            && flags & FD_CLOEXEC == 0
+            && option(number, SO_DOMAIN) == Ok(AF_UNIX)
+            && option(number, SO_TYPE) == Ok(SOCK_SEQPACKET);
+        is_one.then_some(Self(number))
+    }
+
+    /// The first message, which stays where it is.
+    pub(crate) fn peek(&self, bytes: &mut [u8]) -> Result<usize, Errno> {
+        // SAFETY: the bytes are borrowed mutably for the call, and as long as it is told.
+        let length = unsafe {
+            syscall!(
+                Sysno::recvfrom,
+                self.0,
+                bytes.as_mut_ptr(),
+                bytes.len(),
+                MSG_PEEK | MSG_DONTWAIT,
+                0,
+                0
+            )
+        };
+        length.map_err(errno)
+    }
+
+    /// Takes it, and has the next exec close it.
+    pub(crate) fn take(self) -> Result<OwnedFd, Errno> {
+        // SAFETY: it is open, and came from another program, which left it to this one; whoever of
+        // this process had taken it would have made it close-on-exec.
+        let socket = unsafe { OwnedFd::from_raw_fd(self.0) };
+        fcntl_setfd(&socket, FdFlags::CLOEXEC)?;
+        Ok(socket)
+    }
+}
+
+/// An option of a socket that is an int, or begins with one.
+fn option(number: RawFd, option: i32) -> Result<i32, Errno> {
+    let mut value = [0_i32; 3]; // `struct ucred` is the longest
+    let mut length = size_of_val(&value) as u32;
+    // SAFETY: the value has the length that is named, and both live through the call; a number that
+    // is no socket is an error.
+    let done = unsafe {
+        syscall!(
+            Sysno::getsockopt,
+            number,
+            SOL_SOCKET,
+            option,
+            &raw mut value,
+            &raw mut length
+        )
+    };
+    done.map(|_| value[0]).map_err(errno)
 }
 
 /// Has the kernel name the sender of each message that arrives here.
@@ -207,6 +283,15 @@ const SCM_CREDENTIALS: i32 = 2;
 const MSG_CTRUNC: i32 = 0x8;
 const MSG_DONTWAIT: i32 = 0x40;
 const MSG_CMSG_CLOEXEC: i32 = 0x4000_0000;
+const MSG_PEEK: i32 = 0x2;
+const AF_UNIX: i32 = 1;
+const SOCK_SEQPACKET: i32 = 5;
+const SO_TYPE: i32 = 3;
+const SO_PEERCRED: i32 = 17;
+const SO_DOMAIN: i32 = 39;
+const F_GETFD: i32 = 1;
+const FD_CLOEXEC: usize = 1;
+const LAST_OF_STDIO: RawFd = 2;
 const SIOCOUTQ: i32 = 0x5411;
 const CMSG_HEADER: usize = 16;
 const CMSG_ALIGN: usize = 8;

@@ -41,6 +41,18 @@ impl SlotSet {
         }
     }
 
+    /// The set that these words stand for: bit n of word w is slot 64 w + n.
+    #[must_use]
+    pub const fn from_words(words: [u64; SLOTS / WORD_BITS]) -> Self {
+        Self { words }
+    }
+
+    /// The words that stand for this set.
+    #[must_use]
+    pub const fn to_words(&self) -> [u64; SLOTS / WORD_BITS] {
+        self.words
+    }
+
     /// Adds a slot; whether it is new here.
     pub const fn insert(&mut self, index: SlotIndex) -> bool {
         let (word, bit) = Self::place(index);
@@ -55,6 +67,16 @@ impl SlotSet {
         let was_in = self.words[word] & bit != 0;
         self.words[word] &= !bit;
         was_in
+    }
+
+    /// The slots of this set that are not in the other.
+    #[must_use]
+    pub fn without(&self, other: &Self) -> Self {
+        let mut words = self.words;
+        for (word, taken) in words.iter_mut().zip(other.words) {
+            *word &= !taken;
+        }
+        Self { words }
     }
 
     /// Whether a slot is in.
