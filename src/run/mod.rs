@@ -50,19 +50,28 @@
 #![forbid(unsafe_code)]
 
 mod act;
+mod board;
 mod budget;
 mod dispatch;
 mod ends;
+mod instance;
 mod master;
 mod mesh;
+mod pid_file;
 mod poller;
 mod receive;
 mod service;
 mod spawn;
+mod status;
 mod token;
 mod worker;
 
+#[doc(hidden)]
+pub use board::Board;
+pub use instance::{Answer, Asked, FindError, Instance, Request, WaitError};
 pub use master::{Master, RunError, StartError};
+pub use pid_file::{PidFile, PidFileError, Step};
 pub use poller::{Batch, Interest, Poller, Ready};
 pub use service::{Exit, Notice, Service, Workers};
+pub use status::{Rows, Status, StatusError};
 pub use worker::{Event, Sender, Sources, Worker};
