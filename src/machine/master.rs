@@ -11,7 +11,7 @@ use crate::machine::reload::Reload;
 use crate::machine::report::{News, Outcomes};
 use crate::machine::request::Requests;
 use crate::machine::{Config, Duty, Ending, Event, ExitStatus, ReloadError, Upgrade};
-use crate::table::{Change, Instant, Pid, SLOTS, SlotId, SlotIndex, State, Table};
+use crate::table::{Change, Instant, Pid, SLOTS, SlotId, SlotIndex, SlotSet, State, Table};
 
 /// The master's decisions, for `N` slots: 1024 unless a test wants fewer. About 155 KiB of plain
 /// data: make it where it is to stay.
@@ -227,6 +227,21 @@ impl<const N: usize> Master<N> {
     pub fn spawning(&self) -> impl Iterator<Item = SlotId> {
         let spawn = self.due.spawn.iter();
         spawn.filter_map(|index| self.table.id_at(index))
+    }
+
+    /// Which slots have changed since this was asked last.
+    pub fn take_changed(&mut self) -> SlotSet {
+        self.table.take_changed()
+    }
+
+    /// What a slot has to wait from the death of its last process to the next; 0 where it does not.
+    #[must_use]
+    pub fn delay_ms(&self, index: SlotIndex) -> u64 {
+        let place = self.places.get(index.as_usize());
+        let delay = place.and_then(|place| Some((place, place.life?)));
+        delay.map_or(0, |(place, life)| {
+            place.history.delay_ms(&self.config.backoff, life.as_u32())
+        })
     }
 
     /// Who has which slot.

@@ -49,7 +49,10 @@ pub enum Upgrade {
 pub enum UpgradeError {
     /// The service named no program, or a descriptor too many.
     Refused,
-    /// The pid file could not be set aside, or no process could be made; the system's error.
+    /// The pid file could not be set aside.
+    PidFile,
+    /// No process could be made, or nothing be handed to it; the system's error, 0 where another
+    /// thread runs.
     NotLaunched(i32),
     /// The program could not be executed; the system's error.
     NotExecuted(i32),
@@ -240,6 +243,7 @@ impl core::fmt::Display for UpgradeError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Self::Refused => f.write_str("the service offers nothing to execute"),
+            Self::PidFile => f.write_str("the pid file could not be set aside"),
             Self::NotLaunched(errno) => write!(f, "no process could be made: error {errno}"),
             Self::NotExecuted(errno) => write!(f, "the program cannot be executed: error {errno}"),
             Self::Died(status) => write!(f, "the new master {status} before it was ready"),

@@ -5,7 +5,7 @@ use rustix::fd::AsFd;
 use rustix::process::Signal;
 
 use crate::channel::FromMaster;
-use crate::machine::{self, Action, Event, Order, UpgradeError};
+use crate::machine::{self, Action, Event, Order};
 use crate::run::master::Master;
 use crate::run::service::{Notice, Reload, Service};
 use crate::run::token::Token;
@@ -25,16 +25,29 @@ impl Master {
                 self.notify(service, Notice::Reopen);
                 None
             }
-            Action::Launch => Some(Event::LaunchFailed(UpgradeError::Refused)),
-            Action::SignalSuccessor(_)
-            | Action::Withdraw
-            | Action::SayReady
-            | Action::SayFailed(_) => None,
+            Action::Launch => Some(self.launch(service)),
+            Action::SignalSuccessor(signal) => {
+                self.signal_successor(signal);
+                None
+            }
+            Action::Withdraw => {
+                self.withdraw(service);
+                None
+            }
+            Action::SayReady => {
+                self.tell_predecessor(None);
+                None
+            }
+            Action::SayFailed(why) => {
+                self.tell_predecessor(Some(why));
+                None
+            }
             Action::Load(epoch, workers) => Some(load(service, epoch, workers)),
             Action::Spawn(slot) => Some(self.spawn(service, slot)),
             Action::ReplaceMesh(worker) => Some(self.replace_mesh(worker)),
             Action::Announce(worker) => Some(self.announce(worker)),
             Action::Report(report) => {
+                self.tallies.count(&report);
                 self.notify(service, Notice::Report(report));
                 None
             }

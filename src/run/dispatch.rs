@@ -5,11 +5,11 @@ use rustix::fd::AsFd;
 use rustix::process::Signal;
 
 use crate::channel::ReceiveError;
-use crate::machine::{Event, ExitStatus};
-use crate::run::master::Master;
+use crate::machine::Event;
+use crate::run::master::{Master, status_of};
 use crate::run::service::{Notice, Service};
 use crate::run::token::Token;
-use crate::sys::process::{self, Ended};
+use crate::sys::process;
 use crate::sys::signal::{self, Caught};
 use crate::table::SlotId;
 use crate::wire::{Command, Resync};
@@ -26,6 +26,10 @@ impl Master {
         match Token::from_u64(token) {
             Some(Token::Signals) => self.signals(service),
             Some(Token::Process(slot)) => self.reap(service, slot),
+            Some(Token::Successor) => self.hear_successor(service),
+            Some(Token::SuccessorEnd) => self.reap_successor(service),
+            Some(Token::Predecessor) => self.hear_predecessor(service),
+            Some(Token::PredecessorEnd) => self.lose_predecessor(service),
             Some(Token::Control(slot)) => {
                 if flags.contains(EventFlags::OUT) && self.is_there(slot) {
                     self.watch_control(slot, EventFlags::IN);
@@ -72,10 +76,7 @@ impl Master {
         };
         let status = match process::reap(pidfd.as_fd()) {
             Ok(None) => return,
-            Ok(Some(Ended::Code(code))) => ExitStatus::Code(code),
-            Ok(Some(Ended::Killed { signal, core })) => ExitStatus::Killed { signal, core },
-            // Somebody else reaped it: that it is gone is all that can be known.
-            Err(_) => ExitStatus::Code(u8::MAX),
+            ended => status_of(ended.ok().flatten()),
         };
         self.read_control(service, slot, READS_OF_THE_DEAD); // what it said before it died
         self.happened(service, Event::Exited(slot, status));

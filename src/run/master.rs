@@ -8,13 +8,19 @@ use rustix::io::Errno;
 use rustix::process::Signal;
 
 use crate::channel::{Alone, End0, Faults, Inbox, Mesh, NotAlone, Pair, Parent};
-use crate::machine::{self, Action, Config, Event, Phase};
+use crate::machine::{self, Action, Config, Event, ExitStatus, Phase};
+use crate::run::board::Board;
 use crate::run::budget::Budget;
 use crate::run::ends::Ends;
+use crate::run::handover::Handover;
+use crate::run::pid_file::PidFile;
+use crate::run::record::Tallies;
 use crate::run::service::{Asked, Notice, Service, Workers};
+use crate::run::successor::Successor;
 use crate::run::token::Token;
 use crate::run::worker::SIGNALS;
 use crate::sys::poll::{BATCH, Events, Poll};
+use crate::sys::process::Ended;
 use crate::sys::signal::SignalSet;
 use crate::sys::{clock, descriptor, process, signal};
 use crate::table::{Instant, Table};
@@ -48,6 +54,12 @@ pub struct Master {
     pub(super) inbox: Inbox,
     pub(super) refused: u64,
     pub(super) asked: Asked,
+    pub(super) pid_file: Option<PidFile>,
+    pub(super) successor: Option<Successor>,
+    pub(super) predecessor: Option<Handover>,
+    /// `None` in a child, and where the kernel has no memory for one.
+    pub(super) board: Option<Board>,
+    pub(super) tallies: Tallies,
     /// The process that made what it waits by.
     made_in: i32,
     started: bool,
@@ -153,6 +165,11 @@ impl Master {
             inbox: Inbox::new(),
             refused: 0,
             asked: Asked::empty(),
+            pid_file: None,
+            successor: None,
+            predecessor: None,
+            board: None,
+            tallies: Tallies::default(),
             made_in: process::own_pid(),
             started: false,
             phase_told: Phase::Running,
@@ -196,8 +213,14 @@ impl Master {
             self.waiting = Some(waiting);
         }
         self.started = true;
+        self.board = Board::new(&self.header()).ok();
+        let gone = self.watch_predecessor();
         self.core.start();
+        if let Some(event) = gone {
+            self.core.handle(now(), event);
+        }
         self.perform(service);
+        self.write_board();
         Ok(())
     }
 
@@ -236,6 +259,7 @@ impl Master {
         if self.core.deadline() <= now() {
             self.happened(service, Event::Elapsed);
         }
+        self.write_board();
         Ok(())
     }
 
@@ -340,6 +364,7 @@ impl Waiting {
     fn new() -> Result<(SignalSet, Self), Errno> {
         signal::set_default(Signal::CHILD)?;
         signal::ignore(Signal::PIPE)?;
+        signal::install_handler(Signal::HUP)?; // systemd looks whether there is one
         let mask = SIGNALS.block()?;
         let signals = SIGNALS.descriptor()?;
         let poll = Poll::new()?;
@@ -352,6 +377,15 @@ impl Waiting {
                 own: process::own_pidfd()?,
             },
         ))
+    }
+}
+
+/// How a process ended; `None` where somebody else reaped it: that it is gone is all that can be known.
+pub(super) fn status_of(ended: Option<Ended>) -> ExitStatus {
+    match ended {
+        Some(Ended::Code(code)) => ExitStatus::Code(code),
+        Some(Ended::Killed { signal, core }) => ExitStatus::Killed { signal, core },
+        None => ExitStatus::Code(u8::MAX),
     }
 }
 

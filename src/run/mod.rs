@@ -50,25 +50,36 @@
 #![forbid(unsafe_code)]
 
 mod act;
+mod board;
 mod budget;
 mod dispatch;
 mod ends;
 mod handover;
+mod instance;
 mod master;
 mod mesh;
 mod offer;
+mod pid_file;
 mod poller;
 mod receive;
+mod record;
 mod service;
 mod spawn;
+mod status;
 mod successor;
 mod token;
+mod upgrade;
 mod worker;
 
+#[doc(hidden)]
+pub use board::Board;
 pub use handover::{Handover, HandoverError, Heard};
+pub use instance::{Answer, Asked, FindError, Instance, Request, WaitError};
 pub use master::{Master, RunError, StartError};
 pub use offer::{Offer, OfferError, Refused};
+pub use pid_file::{PidFile, PidFileError, Step};
 pub use poller::{Batch, Interest, Poller, Ready};
 pub use service::{Exit, Notice, Reload, Service, Workers};
+pub use status::{Rows, Status, StatusError};
 pub use successor::{LaunchError, Said, Successor};
 pub use worker::{Event, Sender, Sources, Worker};

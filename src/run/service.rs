@@ -6,7 +6,8 @@ use crate::channel::{End0, ForkError, FromMaster, Parent, SendError, SendFault};
 use crate::machine::{Event, Phase, Report};
 use crate::run::Worker;
 use crate::run::ends::Ends;
-use crate::run::offer::Refused;
+use crate::run::offer::{Offer, Refused};
+use crate::run::pid_file::PidFileError;
 use crate::table::{Pid, Slot, SlotId, Table};
 use crate::wire::Message;
 
@@ -51,6 +52,19 @@ pub trait Service {
     /// [`Refused`], and everything stays as it is.
     fn reload(&mut self, next: Reload) -> Result<usize, Refused> {
         Ok(next.workers)
+    }
+
+    /// An upgrade begins: name the program that takes over, and the descriptors that it gets, the
+    /// listeners above all. The program finds them by [`Handover`](super::Handover). What comes of it is reported:
+    /// [`Report::Upgraded`], [`Report::UpgradeFailed`]. Keep the listeners open until the master drains
+    /// ([`Notice::Phase`]): if the new program fails in its probation, the workers of this one come back.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`], and everything stays as it is.
+    fn upgrade<'s>(&'s self, offer: &mut Offer<'s>) -> Result<(), Refused> {
+        let _ = offer;
+        Err(Refused)
     }
 }
 
@@ -106,6 +120,8 @@ pub enum Notice {
         /// The error.
         errno: i32,
     },
+    /// An upgrade came to nothing, and the pid file could not be taken back.
+    PidFile(PidFileError),
     /// A signal came that has no meaning where it came from, such as a terminal's WINCH.
     Ignored {
         /// Its number.

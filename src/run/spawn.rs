@@ -18,8 +18,10 @@ use rustix::io::Errno;
 
 use crate::channel::{self, Child, Control, End0, End1, ForkError, Mesh, Pair, Parent, Process};
 use crate::machine::{self, Event};
+use crate::run::board::Board;
 use crate::run::ends::Ends;
 use crate::run::master::{Master, MeshEnd};
+use crate::run::pid_file::PidFile;
 use crate::run::service::{Exit, Notice, Service};
 use crate::run::token::Token;
 use crate::run::worker::{Parts, Worker};
@@ -156,6 +158,13 @@ impl Master {
                 sweep.add(pidfd);
             }
         }
+        let pid_file = self.pid_file.take().and_then(PidFile::renounce);
+        let board = self.board.take().map(Board::renounce);
+        for descriptor in pid_file.into_iter().chain(board) {
+            sweep.add(descriptor);
+        }
+        // The other masters' sockets and pidfds are closed here.
+        drop((self.successor.take(), self.predecessor.take()));
         let waiting = self.waiting.take()?;
         sweep.add(waiting.signals);
         sweep.add(waiting.poll.into_fd());

@@ -9,6 +9,8 @@
 //!   poll         wait for many descriptors                     epoll_*
 //!   descriptor   close many, move, limits                      close_range, fcntl, prlimit
 //!   futex        sleep on a word, wake who sleeps there        futex
+//!   file         make, lock, move, remove; named memory        openat, fcntl, renameat2, memfd_create
+//!   foreign      another process, and what it holds            pidfd_open, getdents64, readlinkat
 //!   clock        milliseconds                                  clock_gettime (no system call: vDSO)
 //! ```
 //!
@@ -18,14 +20,16 @@
 //! # Invariants
 //!
 //! - Every descriptor that is made here is close-on-exec (test `every_descriptor_is_close_on_exec`).
-//! - Nothing here blocks but [`poll::Poll::wait`], [`futex::wait`], and [`process::end`] for the time
-//!   that a SIGKILL takes.
+//! - Nothing here blocks but [`poll::Poll::wait`], [`futex::wait`], [`foreign::is_gone`], and
+//!   [`process::end`] for the time that a SIGKILL takes.
 //! - Every unsafe operation of this room stands in a block of its own, with its reason above it.
 #![allow(unsafe_code)] // system calls are what it is for
 
 pub(crate) mod clock;
 pub(crate) mod descriptor;
 pub(crate) mod exec;
+pub(crate) mod file;
+pub(crate) mod foreign;
 pub(crate) mod futex;
 #[cfg_attr(not(test), expect(dead_code, reason = "no room reaps orphans yet"))]
 pub(crate) mod orphans;

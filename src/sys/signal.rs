@@ -33,20 +33,12 @@ impl SignalSet {
         Self(bits)
     }
 
-    /// The set that this word stands for: bit n - 1 for signal n.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "no room sets another's mask yet")
-    )]
+    /// The set that these bits stand for: bit n - 1 for signal n.
     pub(crate) const fn from_bits(bits: u64) -> Self {
         Self(bits)
     }
 
-    /// The word that stands for this set.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "no room hands its mask over yet")
-    )]
+    /// The bits that stand for this set.
     pub(crate) const fn bits(self) -> u64 {
         self.0
     }
@@ -133,7 +125,6 @@ pub(crate) fn ignore(signal: Signal) -> Result<(), Errno> {
 /// Gives a signal a handler that does nothing: for those who look in /proc whether there is one, as
 /// systemd does before it takes a process for a daemon that can reload. A signal that is blocked
 /// never runs it, and one that is not would do no harm. exec takes it away.
-#[cfg_attr(not(test), expect(dead_code, reason = "no room shows a handler yet"))]
 pub(crate) fn install_handler(signal: Signal) -> Result<(), Errno> {
     let handler: extern "C" fn(i32) = nothing;
     set_disposition(signal, handler as usize)

@@ -55,6 +55,8 @@ use core::fmt;
 pub struct Table<const N: usize = SLOTS> {
     slots: [Slot; N],
     occupied: SlotSet,
+    /// Which slots changed since somebody asked.
+    changed: SlotSet,
 }
 
 /// Why a change was refused; nothing was changed.
@@ -77,6 +79,7 @@ impl<const N: usize> Table<N> {
         Self {
             slots: [Slot::VACANT; N],
             occupied: SlotSet::EMPTY,
+            changed: SlotSet::EMPTY,
         }
     }
 
@@ -93,6 +96,7 @@ impl<const N: usize> Table<N> {
         let slot = &mut self.slots[index.as_usize()];
         slot.claim(claim);
         self.occupied.insert(index);
+        self.changed.insert(index);
         Some(SlotId::new(index, slot.generation()))
     }
 
@@ -104,6 +108,7 @@ impl<const N: usize> Table<N> {
     pub fn apply(&mut self, id: SlotId, change: Change) -> Result<State, Refused> {
         let slot = self.slot_mut(id).ok_or(Refused::Stale)?;
         let state = slot.apply(change).ok_or(Refused::State(slot.state()))?;
+        self.changed.insert(id.index());
         if state == State::Vacant {
             self.occupied.remove(id.index());
         }
@@ -147,6 +152,11 @@ impl<const N: usize> Table<N> {
             let slot = &self.slots[index.as_usize()];
             (SlotId::new(index, slot.generation()), slot)
         })
+    }
+
+    /// Which slots have another state, or another owner, than when this was asked last.
+    pub fn take_changed(&mut self) -> SlotSet {
+        core::mem::take(&mut self.changed)
     }
 
     /// Whether every slot is vacant.

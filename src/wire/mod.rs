@@ -53,6 +53,7 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::indexing_slicing)]
 
+pub mod board;
 mod command;
 mod frame;
 mod handover;
