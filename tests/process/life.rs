@@ -32,7 +32,7 @@ fn parked(world: &World) -> Option<Why> {
 /// nginx forks such a worker some 3000 times a second.
 pub(crate) fn a_crash_loop_is_slowed_and_parked() {
     in_child(|| {
-        let backoff = Backoff::new().delay_ms(2, 16);
+        let backoff = Backoff::new().delay_ms(2, 16).jitter_percent(0);
         let config = Config::new().workers(1).backoff(backoff);
         let mut world = World::new(config, |_| Exit::FAILURE);
         world.until("it is parked", |world| parked(world).is_some());

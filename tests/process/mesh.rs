@@ -105,7 +105,11 @@ fn wrong(world: &World, before: &Open) -> Result<(), String> {
         pidfds(own, &master) == watched,
         "and a pidfd of each worker and of itself",
     )?;
-    check(master.len() == 3 * n + 3, "and nothing else")?;
+    check(
+        count(&master, "/memfd:forkmesh-status (deleted)") == 1,
+        "and one board",
+    )?;
+    check(master.len() == 3 * n + 4, "and nothing else")?;
 
     for ((_, pid), open) in live.iter().zip(&workers) {
         let theirs = sockets(open);
