@@ -3,6 +3,8 @@
 
 #[path = "httpd/client.rs"]
 mod client;
+#[path = "httpd/drain.rs"]
+mod drain;
 #[path = "httpd/life.rs"]
 mod life;
 #[path = "httpd/load.rs"]
@@ -13,6 +15,8 @@ mod mesh;
 mod protocol;
 #[path = "httpd/server.rs"]
 mod server;
+#[path = "httpd/settings.rs"]
+mod settings;
 mod support;
 
 fn main() {
@@ -34,9 +38,18 @@ fn main() {
         mesh::the_table_is_what_proc_says,
         mesh::a_text_reaches_the_sibling,
         mesh::what_cannot_be_told_is_said,
+        drain::quit_finishes_what_was_begun,
+        drain::who_says_nothing_gets_the_grace,
+        drain::what_was_sent_together_is_answered_together,
+        drain::a_long_row_of_requests_is_answered_to_its_end,
+        drain::nothing_is_lost_while_workers_come_and_go,
+        settings::the_command_line_wins_over_the_file,
+        settings::wrong_lines_of_the_file_are_named,
+        settings::the_first_page_says_who_answers,
+        settings::every_request_is_logged,
+        settings::a_log_that_was_moved_is_opened_anew,
         life::a_killed_worker_is_replaced_in_no_time,
         life::a_crash_loop_is_delayed,
-        life::quit_finishes_what_was_begun,
         life::terminate_ends_at_once,
         life::no_workers_and_terminate,
         life::workers_end_with_their_master,

@@ -18,9 +18,12 @@
 mod acceptor;
 mod arguments;
 mod body;
+mod build;
 mod connection;
 mod diag;
+mod generation;
 mod listener;
+mod log;
 mod mesh;
 mod notices;
 mod pages;
@@ -28,48 +31,20 @@ mod pid_file;
 mod request;
 mod response;
 mod server;
+mod service;
+mod settings;
 
 use core::net::SocketAddr;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use forkmesh::machine::{Backoff, Config};
-use forkmesh::run::{Exit, Master, Notice, Service, Worker, Workers};
-use rustix::fd::OwnedFd;
+use forkmesh::run::Master;
 
 use crate::arguments::{Arguments, Asked, Restart};
+use crate::generation::Source;
 use crate::pid_file::PidFile;
-use crate::server::Server;
-
-/// What a master hands to each worker: a copy of this.
-struct Httpd {
-    /// `None` in a worker that has taken it.
-    listener: Option<OwnedFd>,
-    idle_s: u64,
-}
-
-impl Service for Httpd {
-    fn work(&mut self, worker: &mut Worker) -> Exit {
-        let Some(listener) = self.listener.take() else {
-            return Exit::FATAL;
-        };
-        match Server::new(worker, listener, self.idle_s) {
-            Ok(mut server) => server.run(),
-            Err(errno) => {
-                let _ = worker.failed(1, errno);
-                Exit::FAILURE
-            }
-        }
-    }
-
-    fn notice(&mut self, _workers: &mut Workers<'_>, notice: Notice) {
-        if let Notice::Phase(_) = notice {
-            self.listener = None; // else who connects now would wait for nobody
-        }
-        // A master outlives whoever reads its lines.
-        let _ = writeln!(io::stderr(), "{}", notices::Line(&notice));
-    }
-}
+use crate::service::Httpd;
 
 fn main() -> ExitCode {
     match arguments::parse(std::env::args_os().skip(1)) {
@@ -77,7 +52,7 @@ fn main() -> ExitCode {
             let _ = write!(io::stdout(), "{}", arguments::HELP);
             ExitCode::SUCCESS
         }
-        Ok(Asked::Serve(arguments)) => match serve(&arguments) {
+        Ok(Asked::Serve(arguments)) => match serve(*arguments) {
             Ok(()) => ExitCode::SUCCESS,
             Err(why) => {
                 let _ = writeln!(io::stderr(), "httpd: {why}");
@@ -91,7 +66,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(arguments: &Arguments) -> Result<(), String> {
+fn serve(arguments: Arguments) -> Result<(), String> {
+    let source = Source {
+        line: arguments.said,
+        file: arguments.config,
+    };
+    let serving = source.generation(0)?;
     let bound = listener::bind(arguments.listen);
     let (listener, address) =
         bound.map_err(|errno| format!("cannot listen on {}: {errno}", arguments.listen))?;
@@ -99,7 +79,8 @@ fn serve(arguments: &Arguments) -> Result<(), String> {
         Restart::Always => Backoff::new().eager(),
         Restart::Backoff => Backoff::new(),
     };
-    let config = Config::new().workers(arguments.workers).backoff(backoff);
+    let workers = serving.settings.workers;
+    let config = Config::new().workers(workers).backoff(backoff);
     let mut master = Master::new(config).map_err(|error| error.to_string())?;
     let _pid_file = match &arguments.pid_file {
         Some(path) => Some(
@@ -108,10 +89,11 @@ fn serve(arguments: &Arguments) -> Result<(), String> {
         ),
         None => None,
     };
-    greet(address, arguments.workers);
+    greet(address, workers);
     let mut httpd = Httpd {
         listener: Some(listener),
-        idle_s: arguments.idle_s,
+        serving,
+        name: arguments.name.unwrap_or_else(build::id),
     };
     master
         .run(&mut httpd)
