@@ -54,6 +54,7 @@ fn main() {
         life::no_workers_and_terminate,
         life::workers_end_with_their_master,
         life::the_pid_file_lives_as_long_as_the_master,
+        life::an_address_that_is_taken_is_waited_for,
         life::bad_arguments_are_named,
     ])
 }

@@ -2,6 +2,7 @@
 
 use core::fmt;
 use core::net::{Ipv4Addr, SocketAddr};
+use core::time::Duration;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -42,7 +43,7 @@ pub(crate) enum Asked {
 
 pub(crate) struct Arguments {
     pub(crate) listen: SocketAddr,
-    pub(crate) bind_wait_s: u64,
+    pub(crate) bind_wait: Duration,
     pub(crate) pid_file: Option<PathBuf>,
     pub(crate) restart: Restart,
     pub(crate) name: Option<String>,
@@ -108,7 +109,10 @@ impl Arguments {
     fn set_text(&mut self, name: &str, value: &str) -> Result<(), &'static str> {
         match name {
             "--listen" => self.listen = address(value).ok_or("not an address and port")?,
-            "--bind-wait" => self.bind_wait_s = value.parse().map_err(|_| "not a number")?,
+            "--bind-wait" => {
+                let seconds: Option<u32> = value.parse().ok();
+                self.bind_wait = Duration::from_secs(seconds.ok_or("not a number")?.into());
+            }
             "--name" => self.name = Some(value.to_owned()),
             "--restart" => {
                 self.restart = match value {
@@ -130,7 +134,7 @@ impl Default for Arguments {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
-            bind_wait_s: 3,
+            bind_wait: Duration::from_secs(3),
             pid_file: None,
             restart: Restart::Backoff,
             name: None,

@@ -22,6 +22,7 @@ mod build;
 mod connection;
 mod diag;
 mod generation;
+mod holders;
 mod listener;
 mod log;
 mod mesh;
@@ -40,9 +41,11 @@ use std::process::ExitCode;
 
 use forkmesh::machine::{Backoff, Config};
 use forkmesh::run::Master;
+use rustix::io::Errno;
 
 use crate::arguments::{Arguments, Asked, Restart};
 use crate::generation::Source;
+use crate::holders::Holders;
 use crate::pid_file::PidFile;
 use crate::service::Httpd;
 
@@ -72,9 +75,8 @@ fn serve(arguments: Arguments) -> Result<(), String> {
         file: arguments.config,
     };
     let serving = source.generation(0)?;
-    let bound = listener::bind(arguments.listen);
-    let (listener, address) =
-        bound.map_err(|errno| format!("cannot listen on {}: {errno}", arguments.listen))?;
+    let bound = listener::bind_within(arguments.listen, arguments.bind_wait);
+    let (listener, address) = bound.map_err(|errno| cannot_listen(arguments.listen, errno))?;
     let backoff = match arguments.restart {
         Restart::Always => Backoff::new().eager(),
         Restart::Backoff => Backoff::new(),
@@ -98,6 +100,16 @@ fn serve(arguments: Arguments) -> Result<(), String> {
     master
         .run(&mut httpd)
         .map_err(|errno| format!("the master cannot wait: {errno}"))
+}
+
+fn cannot_listen(address: SocketAddr, errno: Errno) -> String {
+    match errno {
+        Errno::ADDRINUSE => format!(
+            "cannot listen on {address}: {errno}{}",
+            Holders::of(address)
+        ),
+        _ => format!("cannot listen on {address}: {errno}"),
+    }
 }
 
 fn greet(address: SocketAddr, workers: usize) {

@@ -1,6 +1,7 @@
 //! How servers and their workers end, and how workers are replaced.
 
 use std::fs;
+use std::net::TcpListener;
 use std::time::Instant;
 
 use rustix::process::Signal;
@@ -124,8 +125,36 @@ pub(crate) fn bad_arguments_are_named() {
 
     // An address that is taken is not a wrong argument, only a bad time.
     let server = Server::start(0, &[]);
-    let output = run(&["--listen", &server.address.to_string()]);
+    let output = run(&["--listen", &server.address.to_string(), "--bind-wait=0"]);
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains(&server.address.to_string()), "{said}");
+    assert_eq!(pid_in(&said), server.pid(), "{said}");
+}
+
+pub(crate) fn an_address_that_is_taken_is_waited_for() {
+    for holder in ["127.0.0.1:0", "[::]:0"] {
+        let holder = TcpListener::bind(holder).expect("a free port");
+        let address = holder.local_addr().expect("it has one");
+        let wanted = format!("127.0.0.1:{}", address.port());
+        let mut server = Server::spawn(1, &["--listen", &wanted, "--bind-wait", "60"]);
+        server.notice(&format!(
+            "{wanted} is taken, held by pid {}: ",
+            std::process::id()
+        ));
+        drop(holder);
+        server.greeted();
+        server.notice("ready");
+        assert_eq!(server.ask("/").status, 200);
+    }
+
+    // Who holds it is named, even where it is all addresses of this machine.
+    let holder = TcpListener::bind("[::]:0").expect("a free port");
+    let port = holder.local_addr().expect("it has one").port();
+    let output = run(&["--bind-wait", "1", "--listen", &format!(":{port}")]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.ends_with(&format!("held by pid {}\n", std::process::id())),
+        "{said}"
+    );
 }
