@@ -6,6 +6,7 @@ use core::time::Duration;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use crate::control::Order;
 use crate::settings::Said;
 
 pub(crate) const HELP: &str = "\
@@ -20,6 +21,13 @@ A prefork HTTP/1.1 server.
                        always    at once, however often
   --name TEXT        what the pages call this program (default: the time and size of its file)
   --config FILE      settings, a line each: KEY = VALUE; # begins a comment line
+  -s WHAT            with --pid-file: asks the master that runs for something, and starts nothing
+                       stop      end at once
+                       quit      end gracefully
+                       reload    begin anew with what the file says now; says what came of it
+                       reopen    open the access logs anew
+                       upgrade   have the program, as it is now, take over; says what came of it
+                       status    says what every worker does
   --help             this
 
 Settings: the command line's word counts, then the file's.
@@ -31,7 +39,8 @@ Settings: the command line's word counts, then the file's.
   --log PATH         the access log, a line a request
 In the file they are called workers, idle, drain_idle, text and log.
 
-Signals to the master: QUIT ends it gracefully, TERM and INT at once.
+Signals to the master: QUIT ends it gracefully, TERM and INT at once; HUP is reload, USR1
+reopen, USR2 upgrade.
 Signals to a worker: QUIT has it drain and be replaced.
 ";
 
@@ -39,6 +48,8 @@ Signals to a worker: QUIT has it drain and be replaced.
 pub(crate) enum Asked {
     Help,
     Serve(Box<Arguments>),
+    /// Something of the master that has this pid file.
+    Order(Order, PathBuf),
 }
 
 pub(crate) struct Arguments {
@@ -49,6 +60,7 @@ pub(crate) struct Arguments {
     pub(crate) name: Option<String>,
     pub(crate) config: Option<PathBuf>,
     pub(crate) said: Said,
+    order: Option<Order>,
 }
 
 #[derive(Clone, Copy)]
@@ -81,8 +93,8 @@ pub(crate) fn parse(words: impl Iterator<Item = OsString>) -> Result<Asked, Wron
         };
         match name {
             "--help" | "-h" => return Ok(Asked::Help),
-            "--listen" | "--bind-wait" | "--pid-file" | "--restart" | "--name" | "--config"
-            | "--workers" | "--idle" | "--drain-idle" | "--text" | "--log" => {
+            "-s" | "--listen" | "--bind-wait" | "--pid-file" | "--restart" | "--name"
+            | "--config" | "--workers" | "--idle" | "--drain-idle" | "--text" | "--log" => {
                 let value = attached.or_else(|| words.next());
                 let value = value.ok_or_else(|| wrong(name, "needs a value"))?;
                 let shown = format!("{name} {}", value.to_string_lossy());
@@ -92,7 +104,14 @@ pub(crate) fn parse(words: impl Iterator<Item = OsString>) -> Result<Asked, Wron
             _ => return Err(wrong(word, "not an argument of this program")),
         }
     }
-    Ok(Asked::Serve(Box::new(arguments)))
+    match (arguments.order, &mut arguments.pid_file) {
+        (None, _) => Ok(Asked::Serve(Box::new(arguments))),
+        (Some(order), Some(path)) => Ok(Asked::Order(order, core::mem::take(path))),
+        (Some(_), None) => Err(Wrong {
+            argument: "-s".to_owned(),
+            why: "needs a --pid-file",
+        }),
+    }
 }
 
 impl Arguments {
@@ -112,6 +131,9 @@ impl Arguments {
             "--bind-wait" => {
                 let seconds: Option<u32> = value.parse().ok();
                 self.bind_wait = Duration::from_secs(seconds.ok_or("not a number")?.into());
+            }
+            "-s" => {
+                self.order = Some(Order::from_name(value).ok_or("nothing that can be asked for")?)
             }
             "--name" => self.name = Some(value.to_owned()),
             "--restart" => {
@@ -140,6 +162,7 @@ impl Default for Arguments {
             name: None,
             config: None,
             said: Said::default(),
+            order: None,
         }
     }
 }

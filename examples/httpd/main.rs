@@ -20,6 +20,7 @@ mod arguments;
 mod body;
 mod build;
 mod connection;
+mod control;
 mod diag;
 mod generation;
 mod holders;
@@ -28,25 +29,26 @@ mod log;
 mod mesh;
 mod notices;
 mod pages;
-mod pid_file;
 mod request;
 mod response;
 mod server;
 mod service;
 mod settings;
+mod status;
 
+use core::fmt;
 use core::net::SocketAddr;
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use forkmesh::machine::{Backoff, Config};
-use forkmesh::run::Master;
+use forkmesh::run::{Master, PidFile};
 use rustix::io::Errno;
 
 use crate::arguments::{Arguments, Asked, Restart};
 use crate::generation::Source;
 use crate::holders::Holders;
-use crate::pid_file::PidFile;
 use crate::service::Httpd;
 
 fn main() -> ExitCode {
@@ -55,16 +57,25 @@ fn main() -> ExitCode {
             let _ = write!(io::stdout(), "{}", arguments::HELP);
             ExitCode::SUCCESS
         }
-        Ok(Asked::Serve(arguments)) => match serve(*arguments) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(why) => {
-                let _ = writeln!(io::stderr(), "httpd: {why}");
-                ExitCode::FAILURE
-            }
-        },
+        Ok(Asked::Serve(arguments)) => ended(serve(*arguments).map(|()| String::new())),
+        Ok(Asked::Order(order, pid_file)) => ended(control::obey(order, &pid_file)),
         Err(wrong) => {
             let _ = writeln!(io::stderr(), "httpd: {wrong} (--help says more)");
             ExitCode::from(2)
+        }
+    }
+}
+
+/// What there is to print goes to where it belongs.
+fn ended(result: Result<String, String>) -> ExitCode {
+    match result {
+        Ok(text) => {
+            let _ = write!(io::stdout(), "{text}");
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            let _ = writeln!(io::stderr(), "httpd: {why}");
+            ExitCode::FAILURE
         }
     }
 }
@@ -84,13 +95,7 @@ fn serve(arguments: Arguments) -> Result<(), String> {
     let workers = serving.settings.workers;
     let config = Config::new().workers(workers).backoff(backoff);
     let mut master = Master::new(config).map_err(|error| error.to_string())?;
-    let _pid_file = match &arguments.pid_file {
-        Some(path) => Some(
-            PidFile::write(path)
-                .map_err(|error| format!("cannot write {}: {error}", path.display()))?,
-        ),
-        None => None,
-    };
+    let _pid_file = arguments.pid_file.as_deref().map(pid_file).transpose()?;
     greet(address, workers);
     let mut httpd = Httpd {
         listener: Some(listener),
@@ -100,6 +105,13 @@ fn serve(arguments: Arguments) -> Result<(), String> {
     master
         .run(&mut httpd)
         .map_err(|errno| format!("the master cannot wait: {errno}"))
+}
+
+/// The file stays this process's wherever that goes.
+fn pid_file(path: &Path) -> Result<PidFile, String> {
+    let cannot = |why: &dyn fmt::Display| format!("pid file {}: {why}", path.display());
+    let whole = std::path::absolute(path).map_err(|why| cannot(&why))?;
+    PidFile::create(&whole).map_err(|why| cannot(&why))
 }
 
 fn cannot_listen(address: SocketAddr, errno: Errno) -> String {
