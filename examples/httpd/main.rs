@@ -100,6 +100,8 @@ fn serve(arguments: Arguments) -> Result<(), String> {
     let mut httpd = Httpd {
         listener: Some(listener),
         serving,
+        next: None,
+        source,
         name: arguments.name.unwrap_or_else(build::id),
     };
     master

@@ -1,11 +1,20 @@
 //! `Httpd`: the service: what the master keeps, and what a worker begins with.
+//!
+//! ```text
+//!   serving: epoch 3 ──── reload: the file is read, the log opened ────► next: epoch 4
+//!      ▲                                                                   │
+//!      └──────── reloaded ◄── the new workers are ready ───────────────────┤
+//!                                        one of them cannot serve: dropped ┘
+//! ```
 
+use core::fmt;
 use std::io::{self, Write};
 
-use forkmesh::run::{Exit, Notice, Service, Worker, Workers};
+use forkmesh::machine::Report;
+use forkmesh::run::{Exit, Notice, Refused, Reload, Service, Worker, Workers};
 use rustix::fd::OwnedFd;
 
-use crate::generation::Generation;
+use crate::generation::{Generation, Source};
 use crate::notices;
 use crate::pages::Site;
 use crate::server::Server;
@@ -15,6 +24,9 @@ pub(crate) struct Httpd {
     /// `None` in a worker that has taken it, and in a master that ends.
     pub(crate) listener: Option<OwnedFd>,
     pub(crate) serving: Generation,
+    /// While a reload is going on: what comes of it, if it does.
+    pub(crate) next: Option<Generation>,
+    pub(crate) source: Source,
     /// What this program is called.
     pub(crate) name: String,
 }
@@ -24,7 +36,11 @@ impl Service for Httpd {
         let Some(listener) = self.listener.take() else {
             return Exit::FATAL;
         };
-        let site = Site::new(worker, &mut self.serving, &self.name);
+        let generation = match &mut self.next {
+            Some(next) if next.epoch == worker.epoch() => next,
+            _ => &mut self.serving,
+        };
+        let site = Site::new(worker, generation, &self.name);
         match Server::new(worker, listener, site) {
             Ok(mut server) => server.run(),
             Err(errno) => {
@@ -35,10 +51,48 @@ impl Service for Httpd {
     }
 
     fn notice(&mut self, _workers: &mut Workers<'_>, notice: Notice) {
-        if let Notice::Phase(_) = notice {
-            self.listener = None; // else who connects now would wait for nobody
+        match notice {
+            Notice::Phase(_) => self.listener = None, // else who connects now would wait for nobody
+            Notice::Report(Report::Reloaded(_)) => {
+                if let Some(next) = self.next.take() {
+                    self.serving = next;
+                }
+            }
+            Notice::Report(Report::ReloadFailed(..)) => self.next = None,
+            Notice::Reopen => self.reopen(),
+            _ => {}
         }
-        // A master outlives whoever reads its lines.
-        let _ = writeln!(io::stderr(), "{}", notices::Line(&notice));
+        say(notices::Line(&notice));
     }
+
+    fn reload(&mut self, next: Reload) -> Result<usize, Refused> {
+        match self.source.generation(next.epoch) {
+            Ok(generation) => {
+                let workers = generation.settings.workers;
+                self.next = Some(generation);
+                Ok(workers)
+            }
+            Err(why) => {
+                say(format_args!("epoch {} is refused: {why}", next.epoch));
+                Err(Refused)
+            }
+        }
+    }
+}
+
+impl Httpd {
+    /// The logs that workers to come begin with.
+    fn reopen(&mut self) {
+        let generations = [Some(&mut self.serving), self.next.as_mut()];
+        for generation in generations.into_iter().flatten() {
+            if let Some(log) = &mut generation.log {
+                log.reopen();
+            }
+        }
+    }
+}
+
+/// A master outlives whoever reads its lines.
+fn say(line: impl fmt::Display) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
