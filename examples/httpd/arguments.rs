@@ -20,6 +20,7 @@ A prefork HTTP/1.1 server.
                        backoff   at once, and more and more slowly if it keeps dying (the default)
                        always    at once, however often
   --name TEXT        what the pages call this program (default: the time and size of its file)
+  --binary PATH      what an upgrade runs (default: the file that was run, by its path)
   --config FILE      settings, a line each: KEY = VALUE; # begins a comment line
   -s WHAT            with --pid-file: asks the master that runs for something, and starts nothing
                        stop      end at once
@@ -58,6 +59,7 @@ pub(crate) struct Arguments {
     pub(crate) pid_file: Option<PathBuf>,
     pub(crate) restart: Restart,
     pub(crate) name: Option<String>,
+    pub(crate) binary: Option<PathBuf>,
     pub(crate) config: Option<PathBuf>,
     pub(crate) said: Said,
     order: Option<Order>,
@@ -94,7 +96,8 @@ pub(crate) fn parse(words: impl Iterator<Item = OsString>) -> Result<Asked, Wron
         match name {
             "--help" | "-h" => return Ok(Asked::Help),
             "-s" | "--listen" | "--bind-wait" | "--pid-file" | "--restart" | "--name"
-            | "--config" | "--workers" | "--idle" | "--drain-idle" | "--text" | "--log" => {
+            | "--binary" | "--config" | "--workers" | "--idle" | "--drain-idle" | "--text"
+            | "--log" => {
                 let value = attached.or_else(|| words.next());
                 let value = value.ok_or_else(|| wrong(name, "needs a value"))?;
                 let shown = format!("{name} {}", value.to_string_lossy());
@@ -117,8 +120,9 @@ pub(crate) fn parse(words: impl Iterator<Item = OsString>) -> Result<Asked, Wron
 impl Arguments {
     fn set(&mut self, name: &str, value: OsString) -> Result<(), &'static str> {
         match name {
-            "--pid-file" | "--config" if value.is_empty() => return Err("not a path"),
+            "--pid-file" | "--binary" | "--config" if value.is_empty() => return Err("not a path"),
             "--pid-file" => self.pid_file = Some(value.into()),
+            "--binary" => self.binary = Some(value.into()),
             "--config" => self.config = Some(value.into()),
             _ => return self.set_text(name, value.to_str().ok_or("not UTF-8")?),
         }
@@ -160,6 +164,7 @@ impl Default for Arguments {
             pid_file: None,
             restart: Restart::Backoff,
             name: None,
+            binary: None,
             config: None,
             said: Said::default(),
             order: None,

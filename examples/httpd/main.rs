@@ -1,18 +1,24 @@
 //! A prefork HTTP/1.1 server on forkmesh: this file starts the master and says what it does.
 //!
 //! ```text
-//!   main ── bind ── Master::new ── pid file ── run ──┬── notice: one line each        the master
-//!                                                    └── work: server::Server::run    each worker
+//!   main ─┬─ generation ── listener ── Master::new ── pid file ── run
+//!         │    └─ settings, log            └─ the predecessor's, or bound; holders says by whom not
+//!         └─ -s: control ── status         asks a master that runs
 //!
-//!   server ─┬─ acceptor      new connections, in turn with the siblings
-//!           ├─ connection    bytes in, bytes out, never blocking
-//!           │    ├─ request, body    what was asked
-//!           │    └─ response         what is answered
-//!           └─ pages         /  /mesh  /tell
-//!                └─ mesh, diag       who holds which descriptor
+//!   service ─┬─ notice: notices            a line each                                  the master
+//!            ├─ reload: generation         the settings to be, beside those in force
+//!            ├─ upgrade: program           what takes over, with the listener
+//!            └─ work: server               its loop                                     each worker
+//!                ├─ acceptor               new connections, in turn with the siblings
+//!                ├─ connection             bytes in, bytes out, never blocking
+//!                │    ├─ request, body     what was asked
+//!                │    └─ response          what is answered
+//!                └─ pages                  /  /mesh  /tell
+//!                     └─ mesh, diag        who holds which descriptor
 //! ```
 //!
-//! Try `cargo run --release --example httpd -- --workers 2`.
+//! Try `cargo run --release --example httpd -- --workers 2 --pid-file /tmp/httpd.pid`, and then the
+//! same with `-s status` behind it, or `-s reload`.
 #![forbid(unsafe_code)]
 
 mod acceptor;
@@ -29,6 +35,7 @@ mod log;
 mod mesh;
 mod notices;
 mod pages;
+mod program;
 mod request;
 mod response;
 mod server;
@@ -43,12 +50,11 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use forkmesh::machine::{Backoff, Config};
-use forkmesh::run::{Master, PidFile};
-use rustix::io::Errno;
+use forkmesh::run::{Handover, Master, PidFile};
 
 use crate::arguments::{Arguments, Asked, Restart};
 use crate::generation::Source;
-use crate::holders::Holders;
+use crate::program::Program;
 use crate::service::Httpd;
 
 fn main() -> ExitCode {
@@ -81,13 +87,16 @@ fn ended(result: Result<String, String>) -> ExitCode {
 }
 
 fn serve(arguments: Arguments) -> Result<(), String> {
+    // First of all: this path is to be that of the program that is running now.
+    let program = Program::capture(arguments.binary.as_deref());
     let source = Source {
         line: arguments.said,
         file: arguments.config,
     };
     let serving = source.generation(0)?;
-    let bound = listener::bind_within(arguments.listen, arguments.bind_wait);
-    let (listener, address) = bound.map_err(|errno| cannot_listen(arguments.listen, errno))?;
+    let mut handover = handover()?;
+    let opened = listener::open(arguments.listen, handover.as_mut(), arguments.bind_wait);
+    let (listener, address) = opened?;
     let backoff = match arguments.restart {
         Restart::Always => Backoff::new().eager(),
         Restart::Backoff => Backoff::new(),
@@ -95,13 +104,21 @@ fn serve(arguments: Arguments) -> Result<(), String> {
     let workers = serving.settings.workers;
     let config = Config::new().workers(workers).backoff(backoff);
     let mut master = Master::new(config).map_err(|error| error.to_string())?;
-    let _pid_file = arguments.pid_file.as_deref().map(pid_file).transpose()?;
+    if let Some(handover) = handover {
+        // The listeners that nobody has taken are closed here.
+        master.succeed(handover);
+    }
+    if let Some(path) = &arguments.pid_file {
+        master.pid_file(pid_file(path)?);
+    }
     greet(address, workers);
     let mut httpd = Httpd {
         listener: Some(listener),
+        listener_name: listener::name(arguments.listen),
         serving,
         next: None,
         source,
+        program,
         name: arguments.name.unwrap_or_else(build::id),
     };
     master
@@ -109,21 +126,18 @@ fn serve(arguments: Arguments) -> Result<(), String> {
         .map_err(|errno| format!("the master cannot wait: {errno}"))
 }
 
+/// What the master that this one takes over from has left.
+fn handover() -> Result<Option<Handover>, String> {
+    let value = std::env::var_os(Handover::VARIABLE).unwrap_or_default();
+    let received = Handover::receive_from(value.as_encoded_bytes());
+    received.map_err(|why| why.to_string())
+}
+
 /// The file stays this process's wherever that goes.
 fn pid_file(path: &Path) -> Result<PidFile, String> {
     let cannot = |why: &dyn fmt::Display| format!("pid file {}: {why}", path.display());
     let whole = std::path::absolute(path).map_err(|why| cannot(&why))?;
     PidFile::create(&whole).map_err(|why| cannot(&why))
-}
-
-fn cannot_listen(address: SocketAddr, errno: Errno) -> String {
-    match errno {
-        Errno::ADDRINUSE => format!(
-            "cannot listen on {address}: {errno}{}",
-            Holders::of(address)
-        ),
-        _ => format!("cannot listen on {address}: {errno}"),
-    }
 }
 
 fn greet(address: SocketAddr, workers: usize) {

@@ -45,7 +45,7 @@ impl Site {
     pub(crate) fn new(worker: &Worker, generation: &mut Generation, name: &str) -> Self {
         let (id, number, pid) = (worker.id(), worker.number(), std::process::id());
         let slot = id.index().as_usize();
-        let (epoch, settings) = (generation.epoch, &generation.settings);
+        let (epoch, settings) = (worker.epoch(), &generation.settings);
         let hello = format!("hello from slot {id}, worker {number}, pid {pid}\n");
         let home = format!(
             "{hello}epoch {epoch}\nworker {number}\nslot {slot}\npid {pid}\nbinary {name}\n{}\n",

@@ -11,22 +11,26 @@ use core::fmt;
 use std::io::{self, Write};
 
 use forkmesh::machine::Report;
-use forkmesh::run::{Exit, Notice, Refused, Reload, Service, Worker, Workers};
+use forkmesh::run::{Exit, Notice, Offer, Refused, Reload, Service, Worker, Workers};
 use rustix::fd::OwnedFd;
 
 use crate::generation::{Generation, Source};
 use crate::notices;
 use crate::pages::Site;
+use crate::program::Program;
 use crate::server::Server;
 
 /// The master's; each worker begins with a copy of it.
 pub(crate) struct Httpd {
     /// `None` in a worker that has taken it, and in a master that ends.
     pub(crate) listener: Option<OwnedFd>,
+    pub(crate) listener_name: String,
     pub(crate) serving: Generation,
     /// While a reload is going on: what comes of it, if it does.
     pub(crate) next: Option<Generation>,
     pub(crate) source: Source,
+    /// What an upgrade runs, or why it cannot.
+    pub(crate) program: Result<Program, String>,
     /// What this program is called.
     pub(crate) name: String,
 }
@@ -78,9 +82,25 @@ impl Service for Httpd {
             }
         }
     }
+
+    fn upgrade<'s>(&'s self, offer: &mut Offer<'s>) -> Result<(), Refused> {
+        self.offer(offer).map_err(|why| {
+            say(format_args!("there is no upgrade: {why}"));
+            Refused
+        })
+    }
 }
 
 impl Httpd {
+    fn offer<'s>(&'s self, offer: &mut Offer<'s>) -> Result<(), String> {
+        let listener = self.listener.as_ref().ok_or("this master ends")?;
+        let program = self.program.as_ref()?;
+        let offered = program
+            .offer(offer)
+            .and_then(|()| offer.descriptor(&self.listener_name, listener));
+        offered.map_err(|why| why.to_string())
+    }
+
     /// The logs that workers to come begin with.
     fn reopen(&mut self) {
         let generations = [Some(&mut self.serving), self.next.as_mut()];

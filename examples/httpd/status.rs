@@ -1,6 +1,6 @@
 //! `-s status`: what a master wrote down of itself, as a page; it is not asked, and may hang.
 
-use std::fmt::Write;
+use core::fmt::Write;
 
 use forkmesh::run::{Instance, Request, StatusError};
 use forkmesh::table::State;
