@@ -13,11 +13,15 @@ mod load;
 mod mesh;
 #[path = "httpd/protocol.rs"]
 mod protocol;
+#[path = "httpd/reload.rs"]
+mod reload;
 #[path = "httpd/server.rs"]
 mod server;
 #[path = "httpd/settings.rs"]
 mod settings;
 mod support;
+#[path = "httpd/upgrade.rs"]
+mod upgrade;
 
 fn main() {
     support::run(support::tests![
@@ -48,6 +52,12 @@ fn main() {
         settings::the_first_page_says_who_answers,
         settings::every_request_is_logged,
         settings::a_log_that_was_moved_is_opened_anew,
+        reload::a_reload_puts_new_settings_in_force,
+        reload::a_bad_file_changes_nothing,
+        reload::all_logs_are_opened_anew,
+        reload::a_master_is_asked_by_its_pid_file,
+        upgrade::another_program_takes_over_and_nothing_is_lost,
+        upgrade::an_upgrade_that_fails_changes_nothing,
         life::a_killed_worker_is_replaced_in_no_time,
         life::a_crash_loop_is_delayed,
         life::terminate_ends_at_once,

@@ -133,7 +133,7 @@ pub(crate) fn nothing_is_lost_while_workers_come_and_go() {
 }
 
 /// Ends the clients, even where the test fails.
-struct End<'o>(&'o AtomicBool);
+pub(crate) struct End<'o>(pub(crate) &'o AtomicBool);
 
 impl Drop for End<'_> {
     fn drop(&mut self) {
@@ -142,7 +142,7 @@ impl Drop for End<'_> {
 }
 
 /// Asks once on each connection, again and again; panics if an answer does not come.
-fn short_connections(address: SocketAddr, over: &AtomicBool, asked: &AtomicUsize) {
+pub(crate) fn short_connections(address: SocketAddr, over: &AtomicBool, asked: &AtomicUsize) {
     while !over.load(Ordering::Relaxed) {
         assert_eq!(Client::connect(address).ask("/").status, 200);
         asked.fetch_add(1, Ordering::Relaxed);
@@ -150,7 +150,7 @@ fn short_connections(address: SocketAddr, over: &AtomicBool, asked: &AtomicUsize
 }
 
 /// Asks on one connection until an answer says that it was the last, again and again.
-fn kept_connections(
+pub(crate) fn kept_connections(
     address: SocketAddr,
     over: &AtomicBool,
     asked: &AtomicUsize,

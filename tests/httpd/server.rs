@@ -171,7 +171,7 @@ pub(crate) fn pid_in(text: &str) -> i32 {
 }
 
 /// `cargo test` builds examples beside the tests, and does not say where.
-fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     let test = std::env::current_exe().expect("a test knows where it is");
     let folder = test.parent().and_then(|deps| deps.parent());
     let binary = folder
