@@ -1,5 +1,7 @@
 //! `-s`: asks the master of a pid file for something, and says what came of it.
 
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use forkmesh::run::{Answer, FindError, Instance, Request, WaitError};
@@ -27,7 +29,7 @@ impl Order {
 
 /// Does it; what is to be printed, or why it was not done.
 pub(crate) fn obey(order: Order, pid_file: &Path) -> Result<String, String> {
-    let instance = match Instance::find(pid_file) {
+    let instance = match find(pid_file) {
         Ok(instance) => instance,
         Err(why @ FindError::NoPidFile) => {
             return Err(format!("{}: {why}: no master runs", pid_file.display()));
@@ -64,5 +66,10 @@ pub(crate) fn obey(order: Order, pid_file: &Path) -> Result<String, String> {
 
 /// Whether the pid file is another master's.
 fn succeeded(pid_file: &Path, before: &Instance) -> bool {
-    Instance::find(pid_file).is_ok_and(|now| now.pid() != before.pid())
+    find(pid_file).is_ok_and(|now| now.pid() != before.pid())
+}
+
+fn find(pid_file: &Path) -> Result<Instance, FindError> {
+    let path = CString::new(pid_file.as_os_str().as_bytes()).map_err(|_| FindError::BadPath)?;
+    Instance::find(path.as_c_str())
 }

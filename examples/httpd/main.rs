@@ -45,7 +45,9 @@ mod status;
 
 use core::fmt;
 use core::net::SocketAddr;
+use std::ffi::CString;
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -137,7 +139,8 @@ fn handover() -> Result<Option<Handover>, String> {
 fn pid_file(path: &Path) -> Result<PidFile, String> {
     let cannot = |why: &dyn fmt::Display| format!("pid file {}: {why}", path.display());
     let whole = std::path::absolute(path).map_err(|why| cannot(&why))?;
-    PidFile::create(&whole).map_err(|why| cannot(&why))
+    let whole = CString::new(whole.into_os_string().into_vec()).map_err(|why| cannot(&why))?;
+    PidFile::create(whole.as_c_str()).map_err(|why| cannot(&why))
 }
 
 fn greet(address: SocketAddr, workers: usize) {
