@@ -3,6 +3,8 @@
 
 #[path = "httpd/client.rs"]
 mod client;
+#[path = "httpd/drain.rs"]
+mod drain;
 #[path = "httpd/life.rs"]
 mod life;
 #[path = "httpd/load.rs"]
@@ -11,9 +13,15 @@ mod load;
 mod mesh;
 #[path = "httpd/protocol.rs"]
 mod protocol;
+#[path = "httpd/reload.rs"]
+mod reload;
 #[path = "httpd/server.rs"]
 mod server;
+#[path = "httpd/settings.rs"]
+mod settings;
 mod support;
+#[path = "httpd/upgrade.rs"]
+mod upgrade;
 
 fn main() {
     support::run(support::tests![
@@ -34,13 +42,29 @@ fn main() {
         mesh::the_table_is_what_proc_says,
         mesh::a_text_reaches_the_sibling,
         mesh::what_cannot_be_told_is_said,
+        drain::quit_finishes_what_was_begun,
+        drain::who_says_nothing_gets_the_grace,
+        drain::what_was_sent_together_is_answered_together,
+        drain::a_long_row_of_requests_is_answered_to_its_end,
+        drain::nothing_is_lost_while_workers_come_and_go,
+        settings::the_command_line_wins_over_the_file,
+        settings::wrong_lines_of_the_file_are_named,
+        settings::the_first_page_says_who_answers,
+        settings::every_request_is_logged,
+        settings::a_log_that_was_moved_is_opened_anew,
+        reload::a_reload_puts_new_settings_in_force,
+        reload::a_bad_file_changes_nothing,
+        reload::all_logs_are_opened_anew,
+        reload::a_master_is_asked_by_its_pid_file,
+        upgrade::another_program_takes_over_and_nothing_is_lost,
+        upgrade::an_upgrade_that_fails_changes_nothing,
         life::a_killed_worker_is_replaced_in_no_time,
         life::a_crash_loop_is_delayed,
-        life::quit_finishes_what_was_begun,
         life::terminate_ends_at_once,
         life::no_workers_and_terminate,
         life::workers_end_with_their_master,
         life::the_pid_file_lives_as_long_as_the_master,
+        life::an_address_that_is_taken_is_waited_for,
         life::bad_arguments_are_named,
     ])
 }

@@ -2,39 +2,67 @@
 
 use core::fmt;
 use core::net::{Ipv4Addr, SocketAddr};
+use core::time::Duration;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use forkmesh::table::CHILDREN;
+use crate::control::Order;
+use crate::settings::Said;
 
 pub(crate) const HELP: &str = "\
 A prefork HTTP/1.1 server.
 
   --listen ADDR      where to listen: 127.0.0.1:8080 (the default), or :8080 for the
                      same; port 0 takes any free one and prints it
-  --workers N        how many worker processes: 0 to 1022 (default: one a CPU)
+  --bind-wait SECONDS  how long to try while another has that address (default: 3)
   --pid-file PATH    where the master writes its pid, for as long as it lives
   --restart HOW      a worker that died is replaced
                        backoff   at once, and more and more slowly if it keeps dying (the default)
                        always    at once, however often
-  --idle SECONDS     how long a connection may do nothing, at least 1 (default: 60)
+  --name TEXT        what the pages call this program (default: the time and size of its file)
+  --binary PATH      what an upgrade runs (default: the file that was run, by its path)
+  --config FILE      settings, a line each: KEY = VALUE; # begins a comment line
+  -s WHAT            with --pid-file: asks the master that runs for something, and starts nothing
+                       stop      end at once
+                       quit      end gracefully
+                       reload    begin anew with what the file says now; says what came of it
+                       reopen    open the access logs anew
+                       upgrade   have the program, as it is now, take over; says what came of it
+                       status    says what every worker does
   --help             this
 
-Signals to the master: QUIT ends it gracefully, TERM and INT at once.
+Settings: the command line's word counts, then the file's.
+
+  --workers N        how many worker processes: 0 to 1022 (default: one a CPU)
+  --idle SECONDS     how long a connection may do nothing, at least 1 (default: 60)
+  --drain-idle SECONDS  how long it may do nothing while its worker drains (default: 5)
+  --text TEXT        a line that the page / shows
+  --log PATH         the access log, a line a request
+In the file they are called workers, idle, drain_idle, text and log.
+
+Signals to the master: QUIT ends it gracefully, TERM and INT at once; HUP is reload, USR1
+reopen, USR2 upgrade.
+Signals to a worker: QUIT has it drain and be replaced.
 ";
 
 /// What the command line asks for.
 pub(crate) enum Asked {
     Help,
-    Serve(Arguments),
+    Serve(Box<Arguments>),
+    /// Something of the master that has this pid file.
+    Order(Order, PathBuf),
 }
 
 pub(crate) struct Arguments {
     pub(crate) listen: SocketAddr,
-    pub(crate) workers: usize,
+    pub(crate) bind_wait: Duration,
     pub(crate) pid_file: Option<PathBuf>,
     pub(crate) restart: Restart,
-    pub(crate) idle_s: u64,
+    pub(crate) name: Option<String>,
+    pub(crate) binary: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
+    pub(crate) said: Said,
+    order: Option<Order>,
 }
 
 #[derive(Clone, Copy)]
@@ -53,64 +81,75 @@ pub(crate) fn parse(words: impl Iterator<Item = OsString>) -> Result<Asked, Wron
     let mut arguments = Arguments::default();
     let mut words = words;
     while let Some(word) = words.next() {
-        let word = word.to_str().map(str::to_owned).ok_or_else(|| Wrong {
+        let word = word.to_str().ok_or_else(|| Wrong {
             argument: word.to_string_lossy().into_owned(),
-            why: "not an argument of this program",
+            why: "not UTF-8",
         })?;
         let (name, attached) = match word.split_once('=') {
             Some((name, value)) => (name, Some(OsString::from(value))),
-            None => (word.as_str(), None),
+            None => (word, None),
         };
-        match name {
-            "--help" | "-h" => return Ok(Asked::Help),
-            "--listen" | "--workers" | "--pid-file" | "--restart" | "--idle" => {
-                let value = attached.or_else(|| words.next()).ok_or_else(|| Wrong {
-                    argument: name.to_owned(),
-                    why: "needs a value",
-                })?;
-                arguments.set(name, value)?;
-            }
-            _ => {
-                return Err(Wrong {
-                    argument: word,
-                    why: "not an argument of this program",
-                });
-            }
-        }
-    }
-    Ok(Asked::Serve(arguments))
-}
-
-impl Arguments {
-    fn set(&mut self, name: &str, value: OsString) -> Result<(), Wrong> {
-        let text = value.to_string_lossy().into_owned();
-        let wrong = |why| Wrong {
-            argument: format!("{name} {text}"),
+        let wrong = |argument: &str, why| Wrong {
+            argument: argument.to_owned(),
             why,
         };
         match name {
-            "--listen" => {
-                self.listen = address(&text).ok_or(wrong("not an address and port"))?;
+            "--help" | "-h" => return Ok(Asked::Help),
+            "-s" | "--listen" | "--bind-wait" | "--pid-file" | "--restart" | "--name"
+            | "--binary" | "--config" | "--workers" | "--idle" | "--drain-idle" | "--text"
+            | "--log" => {
+                let value = attached.or_else(|| words.next());
+                let value = value.ok_or_else(|| wrong(name, "needs a value"))?;
+                let shown = format!("{name} {}", value.to_string_lossy());
+                let set = arguments.set(name, value);
+                set.map_err(|why| wrong(&shown, why))?;
             }
-            "--workers" => {
-                let workers = text.parse().ok().filter(|workers| *workers <= CHILDREN);
-                self.workers = workers.ok_or(wrong("not a number from 0 to 1022"))?;
-            }
-            "--pid-file" if text.is_empty() => return Err(wrong("not a path")),
+            _ => return Err(wrong(word, "not an argument of this program")),
+        }
+    }
+    match (arguments.order, &mut arguments.pid_file) {
+        (None, _) => Ok(Asked::Serve(Box::new(arguments))),
+        (Some(order), Some(path)) => Ok(Asked::Order(order, core::mem::take(path))),
+        (Some(_), None) => Err(Wrong {
+            argument: "-s".to_owned(),
+            why: "needs a --pid-file",
+        }),
+    }
+}
+
+impl Arguments {
+    fn set(&mut self, name: &str, value: OsString) -> Result<(), &'static str> {
+        match name {
+            "--pid-file" | "--binary" | "--config" if value.is_empty() => return Err("not a path"),
             "--pid-file" => self.pid_file = Some(value.into()),
+            "--binary" => self.binary = Some(value.into()),
+            "--config" => self.config = Some(value.into()),
+            _ => return self.set_text(name, value.to_str().ok_or("not UTF-8")?),
+        }
+        Ok(())
+    }
+
+    fn set_text(&mut self, name: &str, value: &str) -> Result<(), &'static str> {
+        match name {
+            "--listen" => self.listen = address(value).ok_or("not an address and port")?,
+            "--bind-wait" => {
+                let seconds: Option<u32> = value.parse().ok();
+                self.bind_wait = Duration::from_secs(seconds.ok_or("not a number")?.into());
+            }
+            "-s" => {
+                self.order = Some(Order::from_name(value).ok_or("nothing that can be asked for")?)
+            }
+            "--name" => self.name = Some(value.to_owned()),
             "--restart" => {
-                self.restart = match text.as_str() {
+                self.restart = match value {
                     "always" => Restart::Always,
                     "backoff" => Restart::Backoff,
-                    _ => return Err(wrong("neither `always` nor `backoff`")),
+                    _ => return Err("neither `always` nor `backoff`"),
                 };
             }
-            _ => {
-                let seconds = text
-                    .parse()
-                    .ok()
-                    .filter(|seconds| (1..=86_400).contains(seconds));
-                self.idle_s = seconds.ok_or(wrong("not a number from 1 to 86400"))?;
+            setting => {
+                let key = setting.trim_start_matches('-').replace('-', "_");
+                return self.said.set(&key, value);
             }
         }
         Ok(())
@@ -121,11 +160,14 @@ impl Default for Arguments {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
-            workers: std::thread::available_parallelism()
-                .map_or(1, |cpus| cpus.get().min(CHILDREN)),
+            bind_wait: Duration::from_secs(3),
             pid_file: None,
             restart: Restart::Backoff,
-            idle_s: 60,
+            name: None,
+            binary: None,
+            config: None,
+            said: Said::default(),
+            order: None,
         }
     }
 }

@@ -9,6 +9,15 @@
 //! A request costs one read and one write: everything whole that a read brought is answered, and all
 //! of the answers go out in one write. While a client does not take its answers, nothing more is read
 //! from it.
+//!
+//! ```text
+//!   Open ──── an answer that says close, or nothing came in time ───► Closing ── sent ──► Lingering ──► over
+//! ```
+//!
+//! A client that wants to keep its connection may be sending the next request at any moment, and one
+//! that meets a closed socket is lost. So the end is announced: while this worker drains, an idle
+//! connection stays open, and the answer to its next request says `Connection: close`. Only a client
+//! that sends nothing for the whole grace is hung up on.
 
 use core::time::Duration;
 use std::time::Instant;
@@ -20,7 +29,7 @@ use rustix::net::{RecvFlags, SendFlags, Shutdown};
 
 use crate::body::Body;
 use crate::pages::Site;
-use crate::request::{self, Refusal, Wish};
+use crate::request::{self, Refusal, Request, Wish};
 use crate::response;
 
 /// The longest head.
@@ -28,9 +37,7 @@ const INPUT: usize = 8 << 10;
 /// With so much to send, the next request has to wait.
 const MUCH_OUTPUT: usize = 64 << 10;
 /// How long a client may take to notice the end of a connection that it wanted to keep.
-const LINGER: Duration = Duration::from_secs(2);
-/// How long a client that has not said a word may take when this worker drains.
-const FIRST_WORD: Duration = Duration::from_secs(1);
+const LINGER: Duration = Duration::from_secs(1);
 
 /// One client, or a place for one: buffers outlive the connection.
 pub(crate) struct Connection {
@@ -44,7 +51,6 @@ pub(crate) struct Connection {
     /// What is to be read before the last answer may go.
     body: Body,
     stage: Stage,
-    answered: bool,
     due: Instant,
     /// What its descriptor is watched for; `None` for not yet.
     pub(crate) watched: Option<Want>,
@@ -83,7 +89,6 @@ impl Connection {
             ready: 0,
             body: Body::Done,
             stage: Stage::Open,
-            answered: false,
             due: now,
             watched: None,
         }
@@ -95,7 +100,6 @@ impl Connection {
         self.socket = Some(socket);
         self.body = Body::Done;
         self.stage = Stage::Open;
-        self.answered = false;
         self.due = site.now + site.idle;
         self.watched = None;
     }
@@ -120,15 +124,22 @@ impl Connection {
         nothing_begun && self.output.is_empty() && self.stage == Stage::Open
     }
 
-    /// This worker drains. Who has not said a word yet is about to; not for ever.
-    pub(crate) fn hurry(&mut self, now: Instant) {
-        if self.is_idle() {
-            self.due = self.due.min(now + FIRST_WORD);
+    /// Its time is over: hangs up, unless a request has come this very moment.
+    pub(crate) fn expire(&mut self, site: &mut Site, worker: &Worker) -> Want {
+        if !self.is_idle() {
+            return Want::Close;
+        }
+        match self.advance(site, worker) {
+            Want::Read if self.is_idle() => self.end(false, site),
+            want => want,
         }
     }
 
     /// Its descriptor is ready, or may be: goes as far as possible.
     pub(crate) fn advance(&mut self, site: &mut Site, worker: &Worker) -> Want {
+        if self.socket.is_none() {
+            return Want::Close;
+        }
         if self.stage == Stage::Lingering {
             return self.drop_rest();
         }
@@ -150,17 +161,18 @@ impl Connection {
                     return self.end(asked, site);
                 }
                 _ if more => {}
-                _ if site.draining && self.answered && self.is_idle() => return Want::Close,
-                _ => return Want::Read,
+                _ => {
+                    if self.is_idle() {
+                        self.due = self.due.min(site.now + site.patience());
+                    }
+                    return Want::Read;
+                }
             }
         }
     }
 
     fn read(&mut self, site: &Site) -> Result<usize, Gone> {
-        if self.is_idle() {
-            // The time for a request is counted from its first byte.
-            self.due = self.due.max(site.now + site.idle);
-        }
+        let was_idle = self.is_idle();
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
         } else if self.start > 0 {
@@ -171,7 +183,27 @@ impl Connection {
         let free = &mut self.input[self.end..];
         let (read, _) = rustix::net::recv(socket, free, RecvFlags::empty())?;
         self.end += read;
+        if was_idle {
+            // The time for a request is counted from its first byte.
+            self.due = site.now + site.idle;
+        }
         Ok(read)
+    }
+
+    /// Whether nothing comes behind a request and its body: in the input, or in the kernel.
+    fn is_last(&self, request: &Request<'_>, behind: &[u8]) -> bool {
+        let mut body = request.body;
+        match body.skip(behind) {
+            Ok(skipped) if body == Body::Done => behind.len() == skipped && !self.has_more(),
+            // What is behind a body that is still to come cannot be known.
+            _ => true,
+        }
+    }
+
+    fn has_more(&self) -> bool {
+        let peek = |socket| rustix::net::recv(socket, &mut [0; 1], RecvFlags::PEEK);
+        self.socket()
+            .is_some_and(|socket| peek(socket).is_ok_and(|(read, _)| read > 0))
     }
 
     /// Answers everything that is whole; whether there is more to answer than may be sent now.
@@ -196,19 +228,21 @@ impl Connection {
                 return true;
             }
             match request::read(bytes) {
-                Ok(Some((request, length))) => {
+                Ok(Some((mut request, length))) => {
+                    let asked = request.connection == Wish::Close;
+                    if !asked && site.ends_it(|| self.is_last(&request, &bytes[length..])) {
+                        request.connection = Wish::Close;
+                    }
                     if request.body != Body::Done && request.expects_leave {
                         self.output.extend_from_slice(response::CONTINUE);
                         self.ready = self.output.len();
                     }
                     site.answer(worker, &request, &mut self.output);
-                    if site.draining || request.connection == Wish::Close {
-                        let asked = request.connection == Wish::Close;
+                    if request.connection == Wish::Close {
                         self.stage = Stage::Closing { asked };
                     }
                     self.body = request.body;
                     self.start += length;
-                    self.answered = true;
                     if self.body == Body::Done {
                         self.ready = self.output.len();
                     }

@@ -1,75 +1,63 @@
 //! A prefork HTTP/1.1 server on forkmesh: this file starts the master and says what it does.
 //!
 //! ```text
-//!   main ── bind ── Master::new ── pid file ── run ──┬── notice: one line each        the master
-//!                                                    └── work: server::Server::run    each worker
+//!   main ─┬─ generation ── listener ── Master::new ── pid file ── run
+//!         │    └─ settings, log            └─ the predecessor's, or bound; holders says by whom not
+//!         └─ -s: control ── status         asks a master that runs
 //!
-//!   server ─┬─ acceptor      new connections, in turn with the siblings
-//!           ├─ connection    bytes in, bytes out, never blocking
-//!           │    ├─ request, body    what was asked
-//!           │    └─ response         what is answered
-//!           └─ pages         /  /mesh  /tell
-//!                └─ mesh, diag       who holds which descriptor
+//!   service ─┬─ notice: notices            a line each                                  the master
+//!            ├─ reload: generation         the settings to be, beside those in force
+//!            ├─ upgrade: program           what takes over, with the listener
+//!            └─ work: server               its loop                                     each worker
+//!                ├─ acceptor               new connections, in turn with the siblings
+//!                ├─ connection             bytes in, bytes out, never blocking
+//!                │    ├─ request, body     what was asked
+//!                │    └─ response          what is answered
+//!                └─ pages                  /  /mesh  /tell
+//!                     └─ mesh, diag        who holds which descriptor
 //! ```
 //!
-//! Try `cargo run --release --example httpd -- --workers 2`.
+//! Try `cargo run --release --example httpd -- --workers 2 --pid-file /tmp/httpd.pid`, and then the
+//! same with `-s status` behind it, or `-s reload`.
 #![forbid(unsafe_code)]
 
 mod acceptor;
 mod arguments;
 mod body;
+mod build;
 mod connection;
+mod control;
 mod diag;
+mod generation;
+mod holders;
 mod listener;
+mod log;
 mod mesh;
 mod notices;
 mod pages;
-mod pid_file;
+mod program;
 mod request;
 mod response;
 mod server;
+mod service;
+mod settings;
+mod status;
 
+use core::fmt;
 use core::net::SocketAddr;
+use std::ffi::CString;
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
 use std::process::ExitCode;
 
 use forkmesh::machine::{Backoff, Config};
-use forkmesh::run::{Exit, Master, Notice, Service, Worker, Workers};
-use rustix::fd::OwnedFd;
+use forkmesh::run::{Handover, Master, PidFile};
 
 use crate::arguments::{Arguments, Asked, Restart};
-use crate::pid_file::PidFile;
-use crate::server::Server;
-
-/// What a master hands to each worker: a copy of this.
-struct Httpd {
-    /// `None` in a worker that has taken it.
-    listener: Option<OwnedFd>,
-    idle_s: u64,
-}
-
-impl Service for Httpd {
-    fn work(&mut self, worker: &mut Worker) -> Exit {
-        let Some(listener) = self.listener.take() else {
-            return Exit::FATAL;
-        };
-        match Server::new(worker, listener, self.idle_s) {
-            Ok(mut server) => server.run(),
-            Err(errno) => {
-                let _ = worker.failed(1, errno);
-                Exit::FAILURE
-            }
-        }
-    }
-
-    fn notice(&mut self, _workers: &mut Workers<'_>, notice: Notice) {
-        if let Notice::Phase(_) = notice {
-            self.listener = None; // else who connects now would wait for nobody
-        }
-        // A master outlives whoever reads its lines.
-        let _ = writeln!(io::stderr(), "{}", notices::Line(&notice));
-    }
-}
+use crate::generation::Source;
+use crate::program::Program;
+use crate::service::Httpd;
 
 fn main() -> ExitCode {
     match arguments::parse(std::env::args_os().skip(1)) {
@@ -77,13 +65,8 @@ fn main() -> ExitCode {
             let _ = write!(io::stdout(), "{}", arguments::HELP);
             ExitCode::SUCCESS
         }
-        Ok(Asked::Serve(arguments)) => match serve(&arguments) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(why) => {
-                let _ = writeln!(io::stderr(), "httpd: {why}");
-                ExitCode::FAILURE
-            }
-        },
+        Ok(Asked::Serve(arguments)) => ended(serve(*arguments).map(|()| String::new())),
+        Ok(Asked::Order(order, pid_file)) => ended(control::obey(order, &pid_file)),
         Err(wrong) => {
             let _ = writeln!(io::stderr(), "httpd: {wrong} (--help says more)");
             ExitCode::from(2)
@@ -91,31 +74,73 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(arguments: &Arguments) -> Result<(), String> {
-    let bound = listener::bind(arguments.listen);
-    let (listener, address) =
-        bound.map_err(|errno| format!("cannot listen on {}: {errno}", arguments.listen))?;
+/// What there is to print goes to where it belongs.
+fn ended(result: Result<String, String>) -> ExitCode {
+    match result {
+        Ok(text) => {
+            let _ = write!(io::stdout(), "{text}");
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            let _ = writeln!(io::stderr(), "httpd: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(arguments: Arguments) -> Result<(), String> {
+    // First of all: this path is to be that of the program that is running now.
+    let program = Program::capture(arguments.binary.as_deref());
+    let source = Source {
+        line: arguments.said,
+        file: arguments.config,
+    };
+    let serving = source.generation(0)?;
+    let mut handover = handover()?;
+    let opened = listener::open(arguments.listen, handover.as_mut(), arguments.bind_wait);
+    let (listener, address) = opened?;
     let backoff = match arguments.restart {
         Restart::Always => Backoff::new().eager(),
         Restart::Backoff => Backoff::new(),
     };
-    let config = Config::new().workers(arguments.workers).backoff(backoff);
+    let workers = serving.settings.workers;
+    let config = Config::new().workers(workers).backoff(backoff);
     let mut master = Master::new(config).map_err(|error| error.to_string())?;
-    let _pid_file = match &arguments.pid_file {
-        Some(path) => Some(
-            PidFile::write(path)
-                .map_err(|error| format!("cannot write {}: {error}", path.display()))?,
-        ),
-        None => None,
-    };
-    greet(address, arguments.workers);
+    if let Some(handover) = handover {
+        // The listeners that nobody has taken are closed here.
+        master.succeed(handover);
+    }
+    if let Some(path) = &arguments.pid_file {
+        master.pid_file(pid_file(path)?);
+    }
+    greet(address, workers);
     let mut httpd = Httpd {
         listener: Some(listener),
-        idle_s: arguments.idle_s,
+        listener_name: listener::name(arguments.listen),
+        serving,
+        next: None,
+        source,
+        program,
+        name: arguments.name.unwrap_or_else(build::id),
     };
     master
         .run(&mut httpd)
         .map_err(|errno| format!("the master cannot wait: {errno}"))
+}
+
+/// What the master that this one takes over from has left.
+fn handover() -> Result<Option<Handover>, String> {
+    let value = std::env::var_os(Handover::VARIABLE).unwrap_or_default();
+    let received = Handover::receive_from(value.as_encoded_bytes());
+    received.map_err(|why| why.to_string())
+}
+
+/// The file stays this process's wherever that goes.
+fn pid_file(path: &Path) -> Result<PidFile, String> {
+    let cannot = |why: &dyn fmt::Display| format!("pid file {}: {why}", path.display());
+    let whole = std::path::absolute(path).map_err(|why| cannot(&why))?;
+    let whole = CString::new(whole.into_os_string().into_vec()).map_err(|why| cannot(&why))?;
+    PidFile::create(whole.as_c_str()).map_err(|why| cannot(&why))
 }
 
 fn greet(address: SocketAddr, workers: usize) {

@@ -14,6 +14,7 @@ impl fmt::Display for Line<'_> {
             Notice::Report(report) => write_report(f, *report),
             Notice::SpawnRefused { slot, why } => write!(f, "worker {slot}: {why}"),
             Notice::Phase(phase) => write!(f, "master {phase:?}"),
+            Notice::Reopen => write!(f, "logs are opened anew"),
             Notice::Message { from, message, .. } => {
                 write!(f, "worker {from} sent {:?}", message.payload)
             }
@@ -47,6 +48,15 @@ fn write_report(f: &mut fmt::Formatter<'_>, report: Report) -> fmt::Result {
             }
         }
         Report::Delayed(id, ms) => write!(f, "worker {id} delayed, its slot waits {ms} ms"),
+        Report::Reloaded(epoch) => write!(f, "epoch {epoch} serves"),
+        Report::ReloadFailed(epoch, why) => {
+            write!(
+                f,
+                "epoch {epoch} does not serve ({why:?}), all is as it was"
+            )
+        }
+        Report::Upgraded(pid) => write!(f, "upgraded, pid {} takes over", pid.as_i32()),
+        Report::UpgradeFailed(why) => write!(f, "not upgraded ({why:?}), all is as it was"),
         Report::Parked(id, Why::Fatal) => write!(f, "worker {id} parked, it can never succeed"),
         Report::Parked(id, Why::NeverReady) => {
             write!(

@@ -9,6 +9,8 @@ use forkmesh::run::{Sender, Worker};
 use forkmesh::table::SlotIndex;
 use forkmesh::wire::Message;
 
+use crate::generation::Generation;
+use crate::log::Log;
 use crate::mesh;
 use crate::request::{Method, Refusal, Request, Wish};
 use crate::response::{self, Date, Form, Status};
@@ -24,26 +26,59 @@ pub(crate) struct Site {
     pub(crate) now: Instant,
     /// How long a connection may do nothing.
     pub(crate) idle: Duration,
-    /// Whether this worker finishes what was begun, and begins nothing.
-    pub(crate) draining: bool,
+    /// How long it may do nothing while this worker drains.
+    pub(crate) drain_idle: Duration,
+    /// While it drains: until when clients that always have one more request are indulged.
+    pub(crate) drains: Option<Instant>,
     pub(crate) date: Date,
+    pub(crate) log: Option<Log>,
     hello: String,
+    /// This worker, as the log names it.
+    who: String,
+    /// The page `/`.
+    home: String,
     page: String,
     last: Option<(Sender, [u8; 16])>,
 }
 
 impl Site {
-    pub(crate) fn new(worker: &Worker, idle_s: u64) -> Self {
+    pub(crate) fn new(worker: &Worker, generation: &mut Generation, name: &str) -> Self {
         let (id, number, pid) = (worker.id(), worker.number(), std::process::id());
+        let slot = id.index().as_usize();
+        let (epoch, settings) = (worker.epoch(), &generation.settings);
+        let hello = format!("hello from slot {id}, worker {number}, pid {pid}\n");
+        let home = format!(
+            "{hello}epoch {epoch}\nworker {number}\nslot {slot}\npid {pid}\nbinary {name}\n{}\n",
+            settings.text
+        );
         Self {
             now: Instant::now(),
-            idle: Duration::from_secs(idle_s),
-            draining: false,
+            idle: settings.idle,
+            drain_idle: settings.drain_idle,
+            drains: None,
             date: Date::new(),
-            hello: format!("hello from slot {id}, worker {number}, pid {pid}\n"),
+            log: generation.log.take(),
+            hello,
+            who: format!("pid {pid} worker {number}"),
+            home,
             page: String::new(),
             last: None,
         }
+    }
+
+    /// How long an idle connection may go on doing nothing.
+    pub(crate) fn patience(&self) -> Duration {
+        match self.drains {
+            None => self.idle,
+            Some(_) => self.drain_idle,
+        }
+    }
+
+    /// Whether this worker wants an answer to be the last on its connection: when it drains, and
+    /// nothing comes behind the request, or was let come long enough.
+    pub(crate) fn ends_it(&self, is_last: impl FnOnce() -> bool) -> bool {
+        self.drains
+            .is_some_and(|until| self.now >= until || is_last())
     }
 
     /// A message came; what has another tag is nothing that this server sends.
@@ -56,11 +91,7 @@ impl Site {
     /// Appends the answer to a request. The connection stays where the client and this worker agree.
     pub(crate) fn answer(&mut self, worker: &Worker, request: &Request<'_>, output: &mut Vec<u8>) {
         let form = Form {
-            connection: if self.draining {
-                Wish::Close
-            } else {
-                request.connection
-            },
+            connection: request.connection,
             head_only: request.method == Method::Head,
         };
         self.page.clear();
@@ -70,8 +101,8 @@ impl Site {
                 Status::MethodNotAllowed
             }
             (_, "/") => {
-                let content = self.hello.as_bytes();
-                return response::write(output, &self.date, Status::Ok, form, content);
+                self.page.push_str(&self.home);
+                Status::Ok
             }
             (_, "/mesh") => {
                 self.mesh(worker);
@@ -83,6 +114,7 @@ impl Site {
                 Status::NotFound
             }
         };
+        self.note(request.method.name(), request.path, status);
         response::write(output, &self.date, status, form, self.page.as_bytes());
     }
 
@@ -95,6 +127,7 @@ impl Site {
         self.page.clear();
         // A String takes everything, here and below.
         let _ = writeln!(self.page, "{}", refusal.why);
+        self.note("-", "-", refusal.status);
         response::write(
             output,
             &self.date,
@@ -102,6 +135,12 @@ impl Site {
             form,
             self.page.as_bytes(),
         );
+    }
+
+    fn note(&mut self, method: &str, path: &str, status: Status) {
+        if let Some(log) = &mut self.log {
+            log.note(&self.who, method, path, status);
+        }
     }
 
     fn mesh(&mut self, worker: &Worker) {

@@ -30,6 +30,16 @@ pub(crate) enum Method {
     Other,
 }
 
+impl Method {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Head => "HEAD",
+            Self::Other => "OTHER",
+        }
+    }
+}
+
 /// What the client wants to become of the connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Wish {

@@ -48,6 +48,10 @@ impl Status {
             Self::VersionNotSupported => "HTTP/1.1 505 HTTP Version Not Supported\r\n",
         }
     }
+
+    pub(crate) fn code(self) -> &'static str {
+        &self.line()["HTTP/1.1 ".len()..][..3]
+    }
 }
 
 /// Appends a whole response.

@@ -15,8 +15,9 @@ use crate::pages::Site;
 const MOST_CONNECTIONS: usize = 1024;
 /// How many connections are accepted before those that are open get their turn.
 const ACCEPT_BATCH: usize = 8;
-/// How often it is looked who has done nothing for too long.
+/// How often it is looked who has done nothing for too long; oftener when a worker's end waits for it.
 const SWEEP: Duration = Duration::from_secs(1);
+const DRAIN_SWEEP: Duration = Duration::from_millis(50);
 
 /// A worker at work.
 pub(crate) struct Server<'w> {
@@ -34,11 +35,10 @@ impl<'w> Server<'w> {
     pub(crate) fn new(
         worker: &'w mut Worker,
         listener: OwnedFd,
-        idle_s: u64,
+        site: Site,
     ) -> Result<Self, Errno> {
         let poller = Poller::new(worker)?;
         let acceptor = Acceptor::new(listener, &poller)?;
-        let site = Site::new(worker, idle_s);
         worker.ready();
         Ok(Self {
             next_sweep: site.now + SWEEP,
@@ -53,9 +53,9 @@ impl<'w> Server<'w> {
 
     pub(crate) fn run(&mut self) -> Exit {
         let mut batch = Vec::<Ready>::new();
-        loop {
+        let exit = loop {
             if let Some(exit) = self.hear() {
-                return exit;
+                break exit;
             }
             for ready in batch.drain(..) {
                 match ready.token {
@@ -64,16 +64,25 @@ impl<'w> Server<'w> {
                 }
             }
             self.tick();
-            if self.site.draining && self.open() == 0 {
-                return Exit::SUCCESS;
+            if self.site.drains.is_some() && self.open() == 0 {
+                break Exit::SUCCESS;
             }
+            self.flush_log();
             let timeout_ms = self.timeout_ms();
             match self.poller.wait(self.worker, timeout_ms) {
                 Ok(ready) => batch.extend(ready),
-                Err(_) => return Exit::FAILURE,
+                Err(_) => break Exit::FAILURE,
             }
             self.site.now = Instant::now();
             self.site.date.refresh();
+        };
+        self.flush_log();
+        exit
+    }
+
+    fn flush_log(&mut self) {
+        if let Some(log) = &mut self.site.log {
+            log.flush();
         }
     }
 
@@ -85,9 +94,13 @@ impl<'w> Server<'w> {
                 Event::Quit => self.drain(),
                 // A descriptor that comes with it is closed: nobody here sends one.
                 Event::Message { from, message, .. } => self.site.remember(from, message),
-                // There are no log files to open anew, and the poller watches the new mesh pair by
-                // itself.
-                Event::Reopen | Event::Moved => {}
+                Event::Reopen => {
+                    if let Some(log) = &mut self.site.log {
+                        log.reopen();
+                    }
+                }
+                // The poller watches the new mesh pair by itself.
+                Event::Moved => {}
                 _ => {}
             }
         }
@@ -96,16 +109,18 @@ impl<'w> Server<'w> {
 
     /// Finishes what was begun: who is connected already, though not accepted yet, counts as that.
     fn drain(&mut self) {
-        self.site.draining = true;
+        if self.site.drains.is_some() {
+            return;
+        }
+        let now = self.site.now;
+        self.site.drains = Some(now + self.site.drain_idle);
         while self.accept() > 0 {}
         self.acceptor.close(&self.poller);
         for place in 0..self.connections.len() {
-            if self.connections[place].socket().is_some() && self.connections[place].is_idle() {
-                // A request may have come in this moment.
-                self.advance(place as u32);
-                self.connections[place].hurry(self.site.now);
-            }
+            // A request may have come in this moment, and who is idle has less time from now on.
+            self.advance(place as u32);
         }
+        self.next_sweep = now + DRAIN_SWEEP;
     }
 
     /// Takes in who waits at the door; how many.
@@ -151,10 +166,15 @@ impl<'w> Server<'w> {
     }
 
     fn advance(&mut self, place: u32) {
-        let Some(connection) = self.connections.get_mut(place as usize) else {
-            return;
-        };
-        let want = connection.advance(&mut self.site, self.worker);
+        if let Some(connection) = self.connections.get_mut(place as usize) {
+            let want = connection.advance(&mut self.site, self.worker);
+            self.settle(place, want);
+        }
+    }
+
+    /// Has a connection watched for what it waits for.
+    fn settle(&mut self, place: u32, want: Want) {
+        let connection = &mut self.connections[place as usize];
         let interest = match want {
             Want::Read => Interest::READ,
             Want::Write => Interest::WRITE,
@@ -183,17 +203,21 @@ impl<'w> Server<'w> {
         }
     }
 
-    /// Ends those who have done nothing for too long.
+    /// Hangs up on those who have done nothing for too long.
     fn tick(&mut self) {
         let now = self.site.now;
         self.acceptor.tick(&self.poller, now);
         if now < self.next_sweep {
             return;
         }
-        self.next_sweep = now + SWEEP;
-        for place in 0..self.connections.len() {
+        self.next_sweep = match self.site.drains {
+            None => now + SWEEP,
+            Some(_) => now + DRAIN_SWEEP,
+        };
+        for (place, token) in (0..self.connections.len()).zip(0..) {
             if self.connections[place].is_due(now) {
-                self.close(place as u32);
+                let want = self.connections[place].expire(&mut self.site, self.worker);
+                self.settle(token, want);
             }
         }
     }

@@ -1,12 +1,11 @@
 //! How servers and their workers end, and how workers are replaced.
 
 use std::fs;
-use std::net::TcpStream;
+use std::net::TcpListener;
 use std::time::Instant;
 
 use rustix::process::Signal;
 
-use crate::client::get;
 use crate::server::{Server, kill, pid_in, pidfd, run};
 use crate::support;
 
@@ -47,40 +46,6 @@ pub(crate) fn a_crash_loop_is_delayed() {
         }
     }
     panic!("no delay after 200 deaths");
-}
-
-pub(crate) fn quit_finishes_what_was_begun() {
-    let mut server = Server::start(1, &[]);
-    let mut idle = server.connect();
-    assert_eq!(idle.ask("/").status, 200);
-    let mut busy = server.connect();
-    assert_eq!(busy.ask("/").status, 200);
-    let (first, second) = ("GET / HTTP/1.1\r\nHo", "st: test\r\n\r\n");
-    busy.send(first);
-    let mut fresh = server.connect();
-    // By now the worker has read the half request, too.
-    assert_eq!(idle.ask("/").status, 200);
-
-    server.signal(Signal::QUIT);
-    idle.is_over();
-    fresh.send(&get("/"));
-    let answer = fresh.answer();
-    assert_eq!(answer.status, 200, "who was connected may still ask, once");
-    assert!(answer.closes());
-    fresh.is_over();
-
-    assert!(!busy.has_more());
-    busy.send(second);
-    let answer = busy.answer();
-    assert_eq!(answer.status, 200);
-    assert!(answer.closes());
-    busy.is_over();
-    drop((busy, fresh));
-    assert_eq!(server.end().code(), Some(0));
-    assert!(
-        TcpStream::connect(server.address).is_err(),
-        "nobody listens any more"
-    );
 }
 
 pub(crate) fn terminate_ends_at_once() {
@@ -128,13 +93,17 @@ pub(crate) fn the_pid_file_lives_as_long_as_the_master() {
 }
 
 pub(crate) fn bad_arguments_are_named() {
-    let wrong: [(&[&str], &str); 9] = [
+    let wrong: [(&[&str], &str); 13] = [
         (&["--listen", "nowhere"], "--listen nowhere"),
         (&["--listen"], "--listen"),
         (&["--workers", "1023"], "--workers 1023"),
         (&["--workers=-1"], "--workers -1"),
         (&["--restart", "never"], "--restart never"),
         (&["--idle", "0"], "--idle 0"),
+        (&["--drain-idle=x"], "--drain-idle x"),
+        (&["--bind-wait", "soon"], "--bind-wait soon"),
+        (&["--log", ""], "--log"),
+        (&["--config="], "--config"),
         (&["--pid-file", ""], "--pid-file"),
         (&["--nonsense"], "--nonsense"),
         (&["nonsense"], "nonsense"),
@@ -149,14 +118,43 @@ pub(crate) fn bad_arguments_are_named() {
     let help = run(&["--help"]);
     assert_eq!(help.status.code(), Some(0));
     let said = String::from_utf8_lossy(&help.stdout);
-    for argument in ["--listen", "--workers", "--pid-file", "--restart", "--idle"] {
-        assert!(said.contains(argument), "{argument}");
+    let all = "listen bind-wait pid-file restart name config workers idle drain-idle text log help";
+    for argument in all.split(' ') {
+        assert!(said.contains(&format!("  --{argument} ")), "{argument}");
     }
 
     // An address that is taken is not a wrong argument, only a bad time.
     let server = Server::start(0, &[]);
-    let output = run(&["--listen", &server.address.to_string()]);
+    let output = run(&["--listen", &server.address.to_string(), "--bind-wait=0"]);
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains(&server.address.to_string()), "{said}");
+    assert_eq!(pid_in(&said), server.pid(), "{said}");
+}
+
+pub(crate) fn an_address_that_is_taken_is_waited_for() {
+    for holder in ["127.0.0.1:0", "[::]:0"] {
+        let holder = TcpListener::bind(holder).expect("a free port");
+        let address = holder.local_addr().expect("it has one");
+        let wanted = format!("127.0.0.1:{}", address.port());
+        let mut server = Server::spawn(1, &["--listen", &wanted, "--bind-wait", "60"]);
+        server.notice(&format!(
+            "{wanted} is taken, held by pid {}: ",
+            std::process::id()
+        ));
+        drop(holder);
+        server.greeted();
+        server.notice("ready");
+        assert_eq!(server.ask("/").status, 200);
+    }
+
+    // Who holds it is named, even where it is all addresses of this machine.
+    let holder = TcpListener::bind("[::]:0").expect("a free port");
+    let port = holder.local_addr().expect("it has one").port();
+    let output = run(&["--bind-wait", "1", "--listen", &format!(":{port}")]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.ends_with(&format!("held by pid {}\n", std::process::id())),
+        "{said}"
+    );
 }

@@ -20,6 +20,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
+    greeting: Receiver<String>,
     notices: Receiver<String>,
     heard: Vec<String>,
 }
@@ -35,6 +36,13 @@ impl Server {
     }
 
     pub(crate) fn start_unready(workers: usize, arguments: &[&str]) -> Self {
+        let mut server = Self::spawn(workers, arguments);
+        server.greeted();
+        server
+    }
+
+    /// Starts a server, and waits for nothing: it has no address yet.
+    pub(crate) fn spawn(workers: usize, arguments: &[&str]) -> Self {
         let mut child = Command::new(binary())
             .args(["--listen", "127.0.0.1:0", "--workers", &workers.to_string()])
             .args(arguments)
@@ -45,20 +53,24 @@ impl Server {
             .expect("the example can be started");
         let greeting = lines(child.stdout.take().expect("it is piped"));
         let notices = lines(child.stderr.take().expect("it is piped"));
-        let greeting = greeting
-            .recv_timeout(DEADLINE)
-            .expect("it says where it listens");
-        let address = greeting
+        Self {
+            child,
+            address: SocketAddr::from(([0; 4], 0)),
+            greeting,
+            notices,
+            heard: Vec::new(),
+        }
+    }
+
+    /// Waits until it says where it listens.
+    pub(crate) fn greeted(&mut self) {
+        let greeting = self.greeting.recv_timeout(DEADLINE);
+        let greeting = greeting.expect("it says where it listens");
+        self.address = greeting
             .split_once("http://")
             .and_then(|(_, rest)| rest.split_once('/'))
             .and_then(|(address, _)| address.parse().ok())
             .unwrap_or_else(|| panic!("no address in {greeting:?}"));
-        Self {
-            child,
-            address,
-            notices,
-            heard: Vec::new(),
-        }
     }
 
     pub(crate) fn pid(&self) -> i32 {
@@ -159,7 +171,7 @@ pub(crate) fn pid_in(text: &str) -> i32 {
 }
 
 /// `cargo test` builds examples beside the tests, and does not say where.
-fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     let test = std::env::current_exe().expect("a test knows where it is");
     let folder = test.parent().and_then(|deps| deps.parent());
     let binary = folder

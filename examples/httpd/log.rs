@@ -1,0 +1,79 @@
+//! `Log`: the access log, a line a request; a process writes its lines once a turn of its loop.
+//!
+//! ```text
+//!   1732530000 pid 4711 worker 0 GET /mesh 200
+//! ```
+//!
+//! All processes write to one file, each to its end (O_APPEND), so that whole turns follow each other.
+//! The lines of the turn in which a process is killed are lost.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use crate::response::Status;
+
+/// An open log. The master's own is what its next worker begins with.
+pub(crate) struct Log {
+    path: PathBuf,
+    file: File,
+    /// What this turn has brought.
+    lines: Vec<u8>,
+    failed: bool,
+}
+
+impl Log {
+    pub(crate) fn open(path: &Path) -> Result<Self, String> {
+        let file = append(path).map_err(|why| format!("log {}: {why}", path.display()))?;
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            lines: Vec::new(),
+            failed: false,
+        })
+    }
+
+    /// Notes the answer to a request, as this process.
+    pub(crate) fn note(&mut self, who: &str, method: &str, path: &str, status: Status) {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let second = now.map_or(0, |since| since.as_secs());
+        let code = status.code();
+        // A Vec takes everything.
+        let _ = writeln!(self.lines, "{second} {who} {method} {path} {code}");
+    }
+
+    /// Writes what was noted. A log that cannot be written to stops nobody: that is said once.
+    pub(crate) fn flush(&mut self) {
+        if self.lines.is_empty() {
+            return;
+        }
+        let written = self.file.write_all(&self.lines);
+        self.lines.clear();
+        if let Err(why) = &written
+            && !self.failed
+        {
+            self.complain(why);
+        }
+        self.failed = written.is_err();
+    }
+
+    /// Goes on in a new file of the same name: the old one was moved away. Where there cannot be a
+    /// new one, it stays with the old.
+    pub(crate) fn reopen(&mut self) {
+        self.flush();
+        match append(&self.path) {
+            Ok(file) => self.file = file,
+            Err(why) => self.complain(&why),
+        }
+    }
+
+    fn complain(&self, why: &io::Error) {
+        let (pid, path) = (std::process::id(), self.path.display());
+        let _ = writeln!(io::stderr(), "pid {pid}: log {path}: {why}");
+    }
+}
+
+fn append(path: &Path) -> io::Result<File> {
+    File::options().append(true).create(true).open(path)
+}
