@@ -88,7 +88,7 @@ stopped_term_httpd() {
   expect 'TERM ends a master with a stopped worker' wait_until 20 gone "$master"
   elapsed
   say "TERM with a stopped worker: over after $ms ms"
-  expect 'its deadline is 3 s, and not much more' test "$ms" -lt 5000
+  expect 'its deadline is 3 s, and not much more' test "$ms" -lt 8000
   expect 'nothing is left' none_of_ours
 }
 
@@ -117,7 +117,7 @@ stopped_quit_httpd() {
   expect 'QUIT ends a master with a stopped worker' wait_until 45 gone "$master"
   elapsed
   say "QUIT with a stopped worker: over after $ms ms"
-  expect 'its deadlines are 30 s and 3 s, and not much more' test "$ms" -lt 38000
+  expect 'its deadlines are 30 s and 3 s, and not much more' test "$ms" -lt 42000
   expect 'nothing is left' none_of_ours
 }
 
