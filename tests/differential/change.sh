@@ -32,11 +32,13 @@ reload_fails() {
   kill -HUP "$master"
   expect "$what: it is said that the reload failed" wait_until 10 noticed "$failed" "$reload_failed"
   elapsed
+  local reported=$held
   expect "$what: the old configuration stays in force" holds_for 500 epoch_is "$epoch"
+  local answered=$held
   count_alive "${old[@]}"
   expect "$what: the old workers stay" test "$living" -eq 2
   expect "$what: nothing is left of the new ones" wait_until 5 workers_are 2 "$master"
-  say "$what: said after $ms ms, $living of 2 workers left, clients are answered"
+  say "$what: reported: $reported, after $ms ms; $living of 2 workers left, clients are answered: $answered"
   httpd_config workers=2 text=good
   kill -HUP "$master"
   expect "$what: the next reload works" wait_until 10 epoch_is_above "$epoch"
@@ -85,8 +87,10 @@ paused_master_httpd() {
   kill -CONT "$master"
   expect 'the log is opened anew' wait_until 2 test -e "$dir/httpd.log"
   elapsed
+  local reopened=$held
   expect 'the reload is refused' wait_until 5 noticed 1 "$reload_failed"
-  say "a bad HUP and USR1 at once: the log was opened anew after $ms ms, and the reload refused"
+  say "a bad HUP and USR1 at once: the log was opened anew: $reopened, after $ms ms; the reload was" \
+    "refused: $held"
   expect 'it serves on' ask /
 }
 

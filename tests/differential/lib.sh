@@ -59,11 +59,13 @@ fail() {
   printf '%s: %s\n' "$1" "$2" >>"$root/failures"
 }
 
-# A sentence that must be true, and the command that succeeds if it is.
+# A sentence that must be true, and the command that succeeds if it is; $held is yes or no.
 expect() {
   local sentence=$1
   shift
-  "$@" || fail "$scenario" "$sentence"
+  held=yes
+  "$@" || held=no
+  [[ $held == yes ]] || fail "$scenario" "$sentence"
 }
 
 # ---- processes

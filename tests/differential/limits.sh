@@ -54,12 +54,13 @@ nofile_httpd() {
   ! knows "$to_deaf" "$other" || known_before=yes
   allow_descriptors "$deaf"
   expect 'the worker comes to know its new sibling' wait_until 5 knows "$to_deaf" "$other"
+  local known=$held
   exec {to_deaf}>&-
   mark
   kill -HUP "$master"
   wait_until 10 all_gone "$deaf" "$other" || replaced=no
   elapsed
-  say "the worker without descriptors knew its new sibling: $known_before, and with them: yes;" \
+  say "the worker without descriptors knew its new sibling: $known_before, and with them: $known;" \
     "replaced by a reload: $replaced, after $ms ms"
   expect 'a reload replaces that worker' test "$replaced" = yes
   expect 'the new configuration is in force' epoch_is 1
@@ -134,7 +135,7 @@ stopped_sibling_httpd() {
   expect 'a worker that was stopped comes to know the sibling that lives' \
     wait_until 5 knows "$connection" "$other"
   elapsed
-  say "after 200 new siblings the stopped worker knows the one that lives, $ms ms after it went on"
+  say "after 200 new siblings the stopped worker knows the one that lives: $held, $ms ms after it went on"
   workers_of "$master"
   expect 'the stopped worker was not replaced' alive "$stopped"
 }
@@ -219,12 +220,14 @@ nproc_reload_httpd() {
   kill -HUP "$master"
   need 5 noticed 1 'could not be spawned'
   expect 'the old workers serve as long as there are no new ones' holds_for 2000 epoch_is 0
+  local answered=$held
   count_alive "${old[@]}"
   expect 'none of the old workers was retired' test "$living" -eq 2
   allow_forks "$master"
   mark
   expect 'the reload is done when forks work again' wait_until 10 epoch_is_above 0
   elapsed
-  say "a reload without forks: $living of 2 workers left, clients are answered; reloaded $ms ms after it can fork"
+  say "a reload without forks: $living of 2 workers left, clients are answered: $answered;" \
+    "when it can fork again it is done: $held, after $ms ms"
   expect 'the old workers are retired then' wait_until 10 all_gone "${old[@]}"
 }
