@@ -36,6 +36,8 @@ use crate::server::{Look, Server};
 
 /// How many upgrades, unless the environment's `ROUNDS` says otherwise.
 const ROUNDS: usize = 200;
+/// How many requests are answered in a round at least.
+const REQUESTS: u64 = 200;
 
 fn main() {
     support::run(support::tests![upgrades_under_load]);
@@ -84,7 +86,11 @@ fn upgrade(server: &Server, load: &Load, round: usize, sabotage: Option<Sabotage
             server.fails_to_upgrade(&before, sabotage)
         }
     };
-    let (took, asked) = (start.elapsed(), load.asked() - asked);
+    let took = start.elapsed();
+    process::until("clients to be served as before", || {
+        (load.asked() >= asked + REQUESTS).then_some(())
+    });
+    let asked = load.asked() - asked;
     server.undo();
 
     // Connections are descriptors, too: they are counted without any.
