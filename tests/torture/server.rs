@@ -92,14 +92,21 @@ impl Server {
 
     /// The master that the pid file names, and its workers; who they are and what they hold.
     pub(crate) fn look(&self) -> Look {
-        until("a master with its workers", || {
-            let master = self.named()?;
-            let mut workers = Vec::new();
-            for pid in children(master) {
-                workers.push(member(pid)?);
+        until_right(|| {
+            let named = self.named();
+            let workers = named.map(children).unwrap_or_default();
+            let seen = || format!("a master with {WORKERS} workers; {named:?} has {workers:?}");
+            if workers.len() != WORKERS {
+                return Err(seen());
             }
-            let master = member(master)?;
-            (workers.len() == WORKERS).then_some(Look { master, workers })
+            let held = workers
+                .iter()
+                .map(|pid| member(*pid))
+                .collect::<Option<_>>();
+            match (named.and_then(member), held) {
+                (Some(master), Some(workers)) => Ok(Look { master, workers }),
+                _ => Err(seen()),
+            }
         })
     }
 
