@@ -32,7 +32,7 @@ use rustix::process::Signal;
 
 use crate::load::Load;
 use crate::sabotage::{ALL, Sabotage};
-use crate::server::{Look, Server};
+use crate::server::{Look, Server, UPGRADE};
 
 /// How many upgrades, unless the environment's `ROUNDS` says otherwise.
 const ROUNDS: usize = 200;
@@ -87,6 +87,9 @@ fn upgrade(server: &Server, load: &Load, round: usize, sabotage: Option<Sabotage
         }
     };
     let took = start.elapsed();
+    if sabotage.is_some_and(Sabotage::is_slow) {
+        assert!(took >= UPGRADE, "{name} was over after {took:?}");
+    }
     process::until("clients to be served as before", || {
         (load.asked() >= asked + REQUESTS).then_some(())
     });

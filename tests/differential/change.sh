@@ -17,10 +17,13 @@ failed_reload_nginx() {
   nginx_is_left_with 'a reload whose workers exit with 2'
 }
 
-# A reload that must fail: the old workers serve all the time, and it is said. A reload after it works.
+# A reload that must fail, after so many new workers at least: the old workers serve all the time, and
+# it is said. A reload after it works.
 reload_fails() {
-  local what=$1 failed
-  shift
+  local what=$1 failed least=$2 starts
+  shift 2
+  httpd_starts
+  starts=$lines
   ask / && said epoch
   local epoch=$value
   workers_of "$master"
@@ -33,6 +36,8 @@ reload_fails() {
   expect "$what: it is said that the reload failed" wait_until 10 noticed "$failed" "$reload_failed"
   elapsed
   local reported=$held
+  httpd_starts
+  expect "$what: that is what happened" test "$((lines - starts))" -ge "$least"
   expect "$what: the old configuration stays in force" holds_for 500 epoch_is "$epoch"
   local answered=$held
   count_alive "${old[@]}"
@@ -44,14 +49,14 @@ reload_fails() {
   expect "$what: the next reload works" wait_until 10 epoch_is_above "$epoch"
   expect "$what: the next reload retires the old workers" wait_until 10 all_gone "${old[@]}"
 }
-reload_failed='[Rr]eload.*([Ff]ailed|refused)'
+reload_failed='^epoch [0-9]+ does not serve'
 
 failed_reload_httpd() {
   httpd_config workers=2 text=good
   httpd_start 2 --config "$dir/httpd.conf"
-  reload_fails 'a reload with a bad configuration' workers=many 'what is this'
-  reload_fails 'a reload whose workers exit with 2' workers=2 fail=exit2
-  reload_fails 'a reload whose workers die' workers=2 fail=die
+  reload_fails 'a reload with a bad configuration' 0 workers=many 'what is this'
+  reload_fails 'a reload whose workers exit with 2' 1 workers=2 fail=exit2
+  reload_fails 'a reload whose workers die' 1 workers=2 fail=die
 }
 
 # ---- A reload with a bad configuration and a reopening are asked for while the master is stopped.
@@ -129,8 +134,8 @@ pid_file_removed_httpd() {
   find_ours
   say "upgrade without a pid file $end; then a reload: $((${#ours[@]} - 1)) workers for --workers 1"
 }
-upgraded='[Uu]pgraded'
-upgrade_failed='[Uu]pgrade.*([Ff]ailed|refused)'
+upgraded='^upgraded'
+upgrade_failed='^not upgraded'
 
 # ---- The workers are sent home, a reload, an upgrade, and the new master is ended.
 

@@ -2,6 +2,7 @@
 
 use core::cell::Cell;
 use core::net::SocketAddr;
+use core::time::Duration;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -15,8 +16,9 @@ use crate::sabotage::{self, Sabotage};
 
 const WORKERS: usize = 2;
 
-/// What every master is told. Its deadlines are short: a successor has so long to be ready, and so
-/// long it is watched then.
+/// How long a successor has to be ready.
+pub(crate) const UPGRADE: Duration = Duration::from_millis(3000);
+/// What every master is told; the deadlines are short.
 const ARGUMENTS: [&str; 6] = [
     "--workers",
     "2",
@@ -32,8 +34,9 @@ const SETTINGS: &str = "drain_idle = 1\n";
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     folder: PathBuf,
-    /// How many upgrades had failed when the last one was prepared.
+    /// How many upgrades had failed, and workers been made, when the last one was prepared.
     failures_before: Cell<usize>,
+    spawned_before: Cell<usize>,
 }
 
 /// A process, and what it holds.
@@ -65,6 +68,7 @@ impl Server {
             address,
             folder,
             failures_before: Cell::new(0),
+            spawned_before: Cell::new(0),
         };
         fs::copy(binary(), server.path("good")).expect("the example is built");
         sabotage::restore(&server.path("program"), &server.path("good"));
@@ -120,6 +124,7 @@ impl Server {
         let settings = format!("{SETTINGS}{}", sabotage::setting(sabotage));
         fs::write(self.path("settings"), settings).expect("a file");
         self.failures_before.set(self.failures());
+        self.spawned_before.set(self.spawned());
     }
 
     pub(crate) fn undo(&self) {
@@ -171,6 +176,17 @@ impl Server {
             (self.failed() > 0).then_some(())
         });
         assert_eq!(self.failed(), 1, "one upgrade fails once");
+        assert_eq!(
+            self.spawned() > self.spawned_before.get(),
+            sabotage.has_workers(),
+            "{sabotage:?} is not what happened:\n{}",
+            self.said()
+        );
+        assert!(
+            !sabotage.is_script() || sabotage::done(&self.path("program")).exists(),
+            "{sabotage:?} is not what happened:\n{}",
+            self.said()
+        );
         until("the pid file to name the old master", || {
             (self.named() == Some(master)).then_some(())
         });
@@ -256,11 +272,17 @@ impl Server {
 
     /// How often a master has said that an upgrade failed.
     fn failures(&self) -> usize {
-        let notices = self.notices().to_ascii_lowercase();
-        let failed = notices.lines().filter(|line| {
-            line.contains("upgrade") && (line.contains("fail") || line.contains("refused"))
-        });
-        failed.count()
+        self.count(|notice| notice.starts_with("not upgraded"))
+    }
+
+    /// How many workers any master has made.
+    fn spawned(&self) -> usize {
+        self.count(|notice| notice.starts_with("worker ") && notice.contains(" spawned, "))
+    }
+
+    fn count(&self, is_meant: impl Fn(&str) -> bool) -> usize {
+        let notices = self.notices();
+        notices.lines().filter(|notice| is_meant(notice)).count()
     }
 
     fn notices(&self) -> String {
