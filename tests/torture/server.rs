@@ -209,8 +209,9 @@ impl Server {
         let own = std::process::id() as i32;
         until_right(|| {
             let look = self.look();
-            if look.master.pid != master || children(own) != [master] {
-                return Err(format!("{master} to be the only master"));
+            let roots = children(own);
+            if look.master.pid != master || roots != [master] {
+                return Err(format!("{master} to be alone; there are {roots:?}"));
             }
             if look.master.holds != begin.master.holds {
                 let (held, holds) = (&begin.master.holds, &look.master.holds);
