@@ -25,6 +25,7 @@ fn main() {
         owners::the_own_file_is_not_opened_again,
         owners::only_the_own_file_is_removed,
         owners::a_child_does_not_remove_it,
+        owners::a_lost_lock_is_taken_again,
         owners::a_file_can_be_given_up,
         faults::an_unwritable_folder,
         faults::a_full_disk,

@@ -255,8 +255,31 @@ pub(crate) fn a_child_does_not_remove_it() {
         would_be_refused_to_another(&folder, "pid"),
         "it is still locked"
     );
-    drop(file);
-    assert_eq!(folder.names(), [""; 0]);
+    // Not even when the process that made it is gone.
+    let orphan = Other::start(|line| {
+        line.hear();
+        drop(file.take());
+        line.say(b'!');
+        line.hear();
+    });
+    drop(file.take().and_then(PidFile::renounce));
+    orphan.tell(b'!');
+    assert_eq!(orphan.said(), Some(b'!'));
+    orphan.finish();
+    assert_eq!(folder.names(), ["pid"]);
+}
+
+/// Whoever closes another descriptor of the file gives up the lock; it is back before it matters.
+pub(crate) fn a_lost_lock_is_taken_again() {
+    let folder = Folder::new();
+    let mut file = PidFile::create(folder.path("pid").as_c_str()).expect("nobody's");
+    let lose = |name: &str| drop(fs::File::open(folder.at(name)).expect("a file"));
+    lose("pid");
+    file.set_aside().expect("nobody took it");
+    assert!(would_be_refused_to_another(&folder, "pid.oldbin"));
+    lose("pid.oldbin");
+    file.take_back().expect("nobody took it");
+    assert!(would_be_refused_to_another(&folder, "pid"));
 }
 
 pub(crate) fn a_file_can_be_given_up() {
