@@ -7,6 +7,7 @@ use forkmesh::table::Pid;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::OwnedFd;
 use rustix::io::{read, write};
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
     Signal, WaitOptions, getpid, kill_process, set_child_subreaper, test_kill_process, waitpid,
 };
@@ -169,13 +170,13 @@ pub(crate) fn an_orphan_does_not_keep_the_lock() {
     // The orphan becomes a child of this child, which can so end it.
     in_child(|| {
         set_child_subreaper(Some(getpid())).expect("allowed");
+        // Whatever happens, it ends when nobody is left who holds the other end.
+        let (end, held) = pipe_with(PipeFlags::CLOEXEC).expect("a pipe");
+        let mut held = Some(held);
         let orphans = Other::start(|line| {
+            held = None;
             let _file = PidFile::create(path.as_c_str()).expect("nobody's");
-            let orphan = Other::start(|_| {
-                loop {
-                    std::thread::park();
-                }
-            });
+            let orphan = Other::start(|_| drop(read(&end, &mut [0])));
             for byte in orphan.pid().to_ne_bytes() {
                 line.say(byte);
             }
@@ -194,6 +195,7 @@ pub(crate) fn an_orphan_does_not_keep_the_lock() {
         file.remove().expect("ours");
         kill_process(orphan, Signal::KILL).expect("it is ours");
         waitpid(Some(orphan), WaitOptions::empty()).expect("it is ours to reap");
+        drop(held);
     });
 }
 
