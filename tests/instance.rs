@@ -50,6 +50,7 @@ fn main() {
         board::a_process_without_a_board,
         board::anothers_board_is_refused,
         board::a_board_cannot_change_its_size,
+        board::every_write_has_a_number_of_its_own,
         board::no_torn_record_is_ever_read,
     ])
 }

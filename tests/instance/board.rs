@@ -5,7 +5,7 @@ use forkmesh::table::{Pid, SLOTS, SlotId, SlotIndex, State};
 use forkmesh::wire::board::{BOARD_SIZE, Ended, Header, Last, Phase, Reached, Row, row_offset};
 use rustix::fd::AsFd;
 use rustix::fs::{OFlags, SealFlags, fcntl_get_seals, ftruncate};
-use rustix::io::{Errno, pwrite};
+use rustix::io::{Errno, pread, pwrite};
 use rustix::process::{Signal, WaitId, WaitIdOptions, waitid};
 
 use crate::faults::become_nobody;
@@ -151,6 +151,23 @@ pub(crate) fn a_board_cannot_change_its_size() {
     assert!(seals.contains(SealFlags::SEAL), "no seal can be added");
     let flags = rustix::fs::fcntl_getfl(&descriptor).expect("open");
     assert!(flags.contains(OFlags::RDWR));
+}
+
+pub(crate) fn every_write_has_a_number_of_its_own() {
+    let mut board = Board::new(&Header::new(own())).expect("memory");
+    let places = [0, 1].map(|place| SlotIndex::new(place).expect("a place"));
+    for place in places {
+        board.write_row(place, &row_number(1)).expect("written");
+    }
+    board.write_row(places[0], &row_number(1)).expect("written");
+    let memory = board.renounce();
+    let number = |offset: usize| {
+        let mut bytes = [0; 4];
+        assert_eq!(pread(&memory, &mut bytes, offset as u64), Ok(4));
+        u32::from_ne_bytes(bytes)
+    };
+    assert_eq!(number(16), 1, "the header");
+    assert_eq!(places.map(|place| number(row_offset(place))), [4, 3]);
 }
 
 /// What belongs together in a header and a row that were written as the `n`th.

@@ -176,7 +176,9 @@ pub(crate) fn an_orphan_does_not_keep_the_lock() {
         let orphans = Other::start(|line| {
             held = None;
             let _file = PidFile::create(path.as_c_str()).expect("nobody's");
-            let orphan = Other::start(|_| drop(read(&end, &mut [0])));
+            let orphan = Other::start(|_| {
+                let _ = read(&end, &mut [0]);
+            });
             for byte in orphan.pid().to_ne_bytes() {
                 line.say(byte);
             }
