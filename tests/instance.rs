@@ -25,6 +25,7 @@ fn main() {
         owners::the_own_file_is_not_opened_again,
         owners::only_the_own_file_is_removed,
         owners::a_child_does_not_remove_it,
+        owners::a_lost_lock_is_taken_again,
         owners::a_file_can_be_given_up,
         faults::an_unwritable_folder,
         faults::a_full_disk,
@@ -49,6 +50,7 @@ fn main() {
         board::a_process_without_a_board,
         board::anothers_board_is_refused,
         board::a_board_cannot_change_its_size,
+        board::every_write_has_a_number_of_its_own,
         board::no_torn_record_is_ever_read,
     ])
 }

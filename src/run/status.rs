@@ -16,7 +16,7 @@ use crate::wire::board::{self, HEADER_SIZE, Header, ROW_SIZE, Row, Unread};
 
 /// How often a torn record is read again at once, and how often after a pause of a millisecond.
 const QUICK: u32 = 64;
-const PAUSED: u32 = 200;
+const PAUSED: u32 = 5_000;
 /// How many rows are read by one call.
 const TOGETHER: usize = 64;
 

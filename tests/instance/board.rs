@@ -2,10 +2,10 @@
 
 use forkmesh::run::{Board, FindError, Instance, PidFile, Status, StatusError};
 use forkmesh::table::{Pid, SLOTS, SlotId, SlotIndex, State};
-use forkmesh::wire::board::{BOARD_SIZE, Ended, Header, Last, Phase, Reached, Row};
+use forkmesh::wire::board::{BOARD_SIZE, Ended, Header, Last, Phase, Reached, Row, row_offset};
 use rustix::fd::AsFd;
 use rustix::fs::{OFlags, SealFlags, fcntl_get_seals, ftruncate};
-use rustix::io::Errno;
+use rustix::io::{Errno, pread, pwrite};
 use rustix::process::{Signal, WaitId, WaitIdOptions, waitid};
 
 use crate::faults::become_nobody;
@@ -153,6 +153,23 @@ pub(crate) fn a_board_cannot_change_its_size() {
     assert!(flags.contains(OFlags::RDWR));
 }
 
+pub(crate) fn every_write_has_a_number_of_its_own() {
+    let mut board = Board::new(&Header::new(own())).expect("memory");
+    let places = [0, 1].map(|place| SlotIndex::new(place).expect("a place"));
+    for place in places {
+        board.write_row(place, &row_number(1)).expect("written");
+    }
+    board.write_row(places[0], &row_number(1)).expect("written");
+    let memory = board.renounce();
+    let number = |offset: usize| {
+        let mut bytes = [0; 4];
+        assert_eq!(pread(&memory, &mut bytes, offset as u64), Ok(4));
+        u32::from_ne_bytes(bytes)
+    };
+    assert_eq!(number(16), 1, "the header");
+    assert_eq!(places.map(|place| number(row_offset(place))), [4, 3]);
+}
+
 /// What belongs together in a header and a row that were written as the `n`th.
 fn header_number(n: u64, writer: Pid) -> Header {
     Header {
@@ -187,19 +204,26 @@ fn row_number(n: u64) -> Row {
 /// How many of the writer's records are to be seen, each between two looks at others.
 const CHANGES: u32 = 300;
 
+/// Writes a record as no master does, so that it is torn for half of the time.
+fn in_halves(memory: impl AsFd, record: &[u8], offset: usize) {
+    let (first, second) = record.split_at(record.len() / 2);
+    for (half, offset) in [(first, offset), (second, offset + first.len())] {
+        assert_eq!(pwrite(&memory, half, offset as u64), Ok(half.len()));
+    }
+}
+
 pub(crate) fn no_torn_record_is_ever_read() {
     let folder = Folder::new();
     let path = folder.path("pid");
     let mut other = Other::start(|line| {
         let _file = PidFile::create(path.as_c_str()).expect("nobody's");
-        let mut board = Board::new(&header_number(0, own())).expect("memory");
+        let board = Board::new(&header_number(0, own())).expect("memory");
+        let memory = board.renounce();
         line.say(b'!');
-        for n in 0.. {
-            board
-                .write_header(&header_number(n, own()))
-                .expect("written");
-            let index = SlotIndex::new(5).expect("a place");
-            board.write_row(index, &row_number(n)).expect("written");
+        for (n, sequence) in (0..).zip(2..) {
+            let row = row_offset(SlotIndex::new(5).expect("a place"));
+            in_halves(&memory, &header_number(n, own()).encode(sequence), 0);
+            in_halves(&memory, &row_number(n).encode(sequence), row);
         }
     });
     assert_eq!(other.said(), Some(b'!'));

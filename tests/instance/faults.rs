@@ -67,10 +67,19 @@ pub(crate) fn an_unwritable_folder() {
 /// user namespace does not allow that.
 fn mount_little(folder: &Path) -> bool {
     let unshared = [libc::CLONE_NEWNS, libc::CLONE_NEWNS | libc::CLONE_NEWUSER];
+    let who = rustix::process::getuid().as_raw();
+    let group = rustix::process::getgid();
     let unshared = unshared.into_iter().any(|what| {
         // SAFETY: the call reads no memory; this process has one thread, and mounts nothing else.
         unsafe { libc::unshare(what) == 0 }
     });
+    if who != 0 {
+        // In a user namespace: whose files are made there.
+        let group = group.as_raw();
+        let _ = fs::write("/proc/self/uid_map", format!("{who} {who} 1"));
+        let _ = fs::write("/proc/self/setgroups", "deny");
+        let _ = fs::write("/proc/self/gid_map", format!("{group} {group} 1"));
+    }
     let (none, tmpfs) = (c"none".as_ptr(), c"tmpfs".as_ptr());
     let options = c"size=4096,nr_inodes=3".as_ptr().cast();
     let private = libc::MS_REC | libc::MS_PRIVATE;

@@ -7,6 +7,7 @@ use forkmesh::table::Pid;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::OwnedFd;
 use rustix::io::{read, write};
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
     Signal, WaitOptions, getpid, kill_process, set_child_subreaper, test_kill_process, waitpid,
 };
@@ -169,12 +170,14 @@ pub(crate) fn an_orphan_does_not_keep_the_lock() {
     // The orphan becomes a child of this child, which can so end it.
     in_child(|| {
         set_child_subreaper(Some(getpid())).expect("allowed");
+        // Whatever happens, it ends when nobody is left who holds the other end.
+        let (end, held) = pipe_with(PipeFlags::CLOEXEC).expect("a pipe");
+        let mut held = Some(held);
         let orphans = Other::start(|line| {
+            held = None;
             let _file = PidFile::create(path.as_c_str()).expect("nobody's");
             let orphan = Other::start(|_| {
-                loop {
-                    std::thread::park();
-                }
+                let _ = read(&end, &mut [0]);
             });
             for byte in orphan.pid().to_ne_bytes() {
                 line.say(byte);
@@ -194,6 +197,7 @@ pub(crate) fn an_orphan_does_not_keep_the_lock() {
         file.remove().expect("ours");
         kill_process(orphan, Signal::KILL).expect("it is ours");
         waitpid(Some(orphan), WaitOptions::empty()).expect("it is ours to reap");
+        drop(held);
     });
 }
 
@@ -255,8 +259,31 @@ pub(crate) fn a_child_does_not_remove_it() {
         would_be_refused_to_another(&folder, "pid"),
         "it is still locked"
     );
-    drop(file);
-    assert_eq!(folder.names(), [""; 0]);
+    // Not even when the process that made it is gone.
+    let orphan = Other::start(|line| {
+        line.hear();
+        drop(file.take());
+        line.say(b'!');
+        line.hear();
+    });
+    drop(file.take().and_then(PidFile::renounce));
+    orphan.tell(b'!');
+    assert_eq!(orphan.said(), Some(b'!'));
+    orphan.finish();
+    assert_eq!(folder.names(), ["pid"]);
+}
+
+/// Whoever closes another descriptor of the file gives up the lock; it is back before it matters.
+pub(crate) fn a_lost_lock_is_taken_again() {
+    let folder = Folder::new();
+    let mut file = PidFile::create(folder.path("pid").as_c_str()).expect("nobody's");
+    let lose = |name: &str| drop(fs::File::open(folder.at(name)).expect("a file"));
+    lose("pid");
+    file.set_aside().expect("nobody took it");
+    assert!(would_be_refused_to_another(&folder, "pid.oldbin"));
+    lose("pid.oldbin");
+    file.take_back().expect("nobody took it");
+    assert!(would_be_refused_to_another(&folder, "pid"));
 }
 
 pub(crate) fn a_file_can_be_given_up() {
