@@ -5,12 +5,18 @@ use std::collections::BTreeSet;
 use forkmesh::machine::{ExitStatus, Relay, RelayAction, RelayEvent};
 use forkmesh::table::Pid;
 
-const TERM: i32 = 15;
+const TERM: u8 = 15;
+const USR2: u8 = 12;
 const CRASH: ExitStatus = ExitStatus::Code(7);
 const STATUSES: [ExitStatus; 2] = [ExitStatus::SUCCESS, CRASH];
 
 fn pid(number: i32) -> Pid {
     Pid::new(number).expect("a pid")
+}
+
+fn signalled(signal: u8) -> RelayEvent {
+    let repeatable = signal == TERM;
+    RelayEvent::Signalled { signal, repeatable }
 }
 
 /// The masters that run, and what is owed to whom.
@@ -22,6 +28,8 @@ struct World {
     launching: bool,
     /// How many questions the oldest master has asked that were not answered.
     unanswered: u32,
+    /// TERM was sent when there was, or might be, a next master, which has not heard it.
+    unheard: bool,
     /// What the relay ended with.
     exit: Option<u8>,
     /// How many masters there have been.
@@ -30,7 +38,7 @@ struct World {
 
 /// A step of the world: what happens, and what that means to it.
 fn steps(world: &World) -> Vec<RelayEvent> {
-    let mut steps = vec![RelayEvent::Signalled(TERM)];
+    let mut steps = vec![signalled(TERM), signalled(USR2)];
     for status in STATUSES {
         steps.push(RelayEvent::Exited(pid(99), status));
         let each = world.alive.iter();
@@ -50,6 +58,9 @@ fn steps(world: &World) -> Vec<RelayEvent> {
 fn happen(world: &mut World, event: RelayEvent) {
     match event {
         RelayEvent::Asked => world.unanswered += 1,
+        RelayEvent::Signalled { signal: TERM, .. } => {
+            world.unheard |= world.launching || world.alive.len() == 2;
+        }
         RelayEvent::Launched(pid) => {
             world.launching = false;
             world.made += 1;
@@ -77,7 +88,10 @@ fn code(status: ExitStatus) -> u8 {
 fn check(before: &World, event: RelayEvent, action: Option<RelayAction>, world: &mut World) {
     let oldest = world.alive.first().copied();
     match action {
-        Some(RelayAction::Forward(to, TERM)) => assert_eq!(Some(to.as_i32()), oldest),
+        Some(RelayAction::Forward(to, signal)) => {
+            assert_eq!(Some(to.as_i32()), oldest);
+            assert_eq!(event, signalled(signal));
+        }
         Some(RelayAction::Launch) => {
             assert!(!before.launching && world.alive.len() == 1);
             world.launching = true; // the answer follows when that is over
@@ -98,7 +112,8 @@ fn check(before: &World, event: RelayEvent, action: Option<RelayAction>, world: 
             assert_eq!(world.alive.len(), 1);
             assert_eq!(event, RelayEvent::Exited(pid(before.alive[1]), status));
         }
-        Some(RelayAction::Follow(next)) => {
+        Some(RelayAction::Follow { next, again }) => {
+            assert_eq!(again, u64::from(world.unheard) << (TERM - 1));
             assert_eq!(world.alive, [next.as_i32()]);
             assert_ne!(before.alive.first(), Some(&next.as_i32()));
         }
@@ -109,8 +124,11 @@ fn check(before: &World, event: RelayEvent, action: Option<RelayAction>, world: 
         Some(other) => panic!("{other:?} to {event:?}"),
         None => {}
     }
-    let silent = matches!(event, RelayEvent::Signalled(_)) && oldest.is_some();
+    let silent = matches!(event, RelayEvent::Signalled { .. }) && oldest.is_some();
     assert!(!silent || action.is_some(), "a signal is passed on");
+    if !world.launching && world.alive.len() < 2 {
+        world.unheard = false; // whoever is left has heard it, by now
+    }
 }
 
 /// What holds between two events.
@@ -138,6 +156,7 @@ fn every_order_of_a_relays_events() {
         alive: vec![1],
         launching: false,
         unanswered: 0,
+        unheard: false,
         exit: None,
         made: 1,
     };
@@ -173,7 +192,8 @@ fn a_relay_ends_like_its_last_master() {
     let launched = relay.handle(RelayEvent::Launched(pid(2)));
     assert_eq!(launched, Some(RelayAction::TellLaunched(pid(2))));
     let first = relay.handle(RelayEvent::Exited(pid(1), CRASH));
-    assert_eq!(first, Some(RelayAction::Follow(pid(2))));
+    let (next, again) = (pid(2), 0);
+    assert_eq!(first, Some(RelayAction::Follow { next, again }));
     assert_eq!(relay.handle(RelayEvent::Asked), Some(RelayAction::Launch));
     let second = relay.handle(RelayEvent::Exited(pid(2), ExitStatus::SUCCESS));
     assert_eq!(second, None, "there may be another one in a moment");

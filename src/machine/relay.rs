@@ -21,19 +21,24 @@
 //! - It ends when no master is left, with the status of the last, and never before (test
 //!   `every_order_of_a_relays_events`).
 //! - A signal goes to a master that has not been reaped (test `every_order_of_a_relays_events`).
+//! - A signal that was sent while two masters live, and that can be acted on twice without harm, reaches
+//!   the one that is left, too: the other may have been past hearing it (test
+//!   `every_order_of_a_relays_events`).
 //! - There are never more than two masters (test `every_order_of_a_relays_events`).
 //! - Whoever asks for a launch is answered once (test `every_order_of_a_relays_events`).
 
 use crate::machine::ExitStatus;
 use crate::table::Pid;
 
-/// A relay: who is current, and who is to be next. Two pids, and nothing else.
+/// A relay: who is current, who is to be next, and what both are to hear. A few words, and nothing else.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Relay {
     current: Option<Pid>,
     next: Next,
     /// How the last current master ended, while the answer to its launch is awaited.
     ended: Option<ExitStatus>,
+    /// The signals that are repeated to the next master when it is current: bit n - 1 for signal n.
+    again: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -48,7 +53,12 @@ enum Next {
 #[non_exhaustive]
 pub enum RelayEvent {
     /// A signal came that is the current master's to act on.
-    Signalled(i32),
+    Signalled {
+        /// Its number: 1 to 64.
+        signal: u8,
+        /// Whether it does no harm to act on it twice: to reopen files or to end, not to upgrade.
+        repeatable: bool,
+    },
     /// The current master asks for a program to be launched.
     Asked,
     /// The program runs.
@@ -68,7 +78,7 @@ pub enum RelayEvent {
 #[non_exhaustive]
 pub enum RelayAction {
     /// Send a signal to this master.
-    Forward(Pid, i32),
+    Forward(Pid, u8),
     /// Launch what the current master asked for; `Launched` or `LaunchFailed` follows.
     Launch,
     /// Tell the current master that there is a launch, or a next master, already.
@@ -83,7 +93,12 @@ pub enum RelayAction {
     /// Tell the current master that the next one has ended.
     TellEnded(ExitStatus),
     /// The next master is current: whatever was the former's is gone.
-    Follow(Pid),
+    Follow {
+        /// Who that is.
+        next: Pid,
+        /// The signals to send to it, which the former may not have heard: bit n - 1 for signal n.
+        again: u64,
+    },
     /// No master is left: end like the last one.
     Exit(ExitStatus),
 }
@@ -96,6 +111,7 @@ impl Relay {
             current: Some(current),
             next: Next::Nobody,
             ended: None,
+            again: 0,
         }
     }
 
@@ -117,15 +133,22 @@ impl Relay {
     /// What follows from what happened.
     pub fn handle(&mut self, event: RelayEvent) -> Option<RelayAction> {
         match event {
-            RelayEvent::Signalled(signal) => {
-                let current = self.current?;
-                Some(RelayAction::Forward(current, signal))
-            }
+            RelayEvent::Signalled { signal, repeatable } => self.signalled(signal, repeatable),
             RelayEvent::Asked => self.asked(),
             RelayEvent::Launched(pid) => self.launched(pid),
             RelayEvent::LaunchFailed { errno } => self.launch_failed(errno),
             RelayEvent::Exited(pid, status) => self.exited(pid, status),
         }
+    }
+
+    fn signalled(&mut self, signal: u8, repeatable: bool) -> Option<RelayAction> {
+        if repeatable && self.next != Next::Nobody {
+            self.again |= 1_u64
+                .checked_shl(u32::from(signal).wrapping_sub(1))
+                .unwrap_or(0);
+        }
+        let current = self.current?;
+        Some(RelayAction::Forward(current, signal))
     }
 
     fn asked(&mut self) -> Option<RelayAction> {
@@ -153,6 +176,7 @@ impl Relay {
             return None;
         }
         self.next = Next::Nobody;
+        self.again = 0;
         match self.ended {
             Some(status) => Some(RelayAction::Exit(status)),
             None => Some(RelayAction::TellFailed { errno }),
@@ -162,6 +186,7 @@ impl Relay {
     fn exited(&mut self, pid: Pid, status: ExitStatus) -> Option<RelayAction> {
         if self.next == Next::Lives(pid) {
             self.next = Next::Nobody;
+            self.again = 0;
             return Some(RelayAction::TellEnded(status));
         }
         if self.current != Some(pid) {
@@ -179,7 +204,8 @@ impl Relay {
     }
 
     fn follow(&mut self, next: Pid) -> RelayAction {
+        let again = self.again;
         *self = Self::new(next);
-        RelayAction::Follow(next)
+        RelayAction::Follow { next, again }
     }
 }

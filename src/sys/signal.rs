@@ -43,10 +43,6 @@ impl SignalSet {
     }
 
     /// The word that stands for this set.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "no room hands its mask over yet")
-    )]
     pub(crate) const fn bits(self) -> u64 {
         self.0
     }
