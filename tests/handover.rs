@@ -4,10 +4,14 @@
 mod launch;
 #[path = "handover/letters.rs"]
 mod letters;
+#[path = "handover/links.rs"]
+mod links;
 #[path = "handover/numbers.rs"]
 mod numbers;
 #[path = "handover/program.rs"]
 mod program;
+#[path = "handover/relays.rs"]
+mod relays;
 mod support;
 #[path = "handover/world.rs"]
 mod world;
@@ -39,6 +43,11 @@ fn main() {
         numbers::a_hand_over_is_received_once,
         numbers::a_predecessors_last_words_are_heard,
         numbers::too_few_descriptors_are_an_error,
+        relays::a_chain_of_upgrades_does_not_grow,
+        relays::a_relay_passes_signals_on,
+        relays::a_relay_ends_as_its_master_does,
+        relays::a_relay_tells_what_came_of_a_launch,
+        relays::pid_1_relays_and_reaps,
         letters::letters_survive_the_wire,
         letters::golden_letters,
         letters::no_bytes_are_a_panic,

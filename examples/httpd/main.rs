@@ -111,7 +111,7 @@ fn serve(arguments: Arguments) -> Result<(), String> {
         master.succeed(handover);
     }
     if let Some(path) = &arguments.pid_file {
-        master.pid_file(pid_file(path)?);
+        master.keep(pid_file(path)?);
     }
     greet(address, workers);
     let mut httpd = Httpd {

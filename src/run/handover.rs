@@ -28,6 +28,7 @@ use heapless::Vec;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 
+use crate::run::RelayEnd;
 use crate::run::successor::{hear, tell};
 use crate::sys::socket::{self, Ancillary, Inherited};
 use crate::table::{Pid, SlotSet};
@@ -46,6 +47,9 @@ pub struct Handover {
     socket: OwnedFd,
     hello: Hello,
     pidfd: OwnedFd,
+    relay: Option<OwnedFd>,
+    /// Whether the predecessor has said that it stays.
+    stays: bool,
     descriptors: Vec<(Name, OwnedFd), MOST_NAMED>,
 }
 
@@ -143,7 +147,11 @@ impl Handover {
         let Letter::Hello(hello) = next(&socket, &mut ancillary)? else {
             return Err(HandoverError::Garbled);
         };
-        let pidfd = only(&mut ancillary)?;
+        let relay = match hello.relayed {
+            true => Some(last(&mut ancillary)?), // it lies behind the pidfd
+            false => None,
+        };
+        let pidfd = last(&mut ancillary)?;
         let made_by = socket::made_by(&socket).map_err(HandoverError::Refused)?;
         if made_by != hello.pid.as_i32() {
             let said = hello.pid;
@@ -155,7 +163,7 @@ impl Handover {
                 return Err(HandoverError::Garbled);
             };
             let known = descriptors.iter().any(|(used, _)| *used == name);
-            let pushed = descriptors.push((name, only(&mut ancillary)?));
+            let pushed = descriptors.push((name, last(&mut ancillary)?));
             if known || pushed.is_err() {
                 return Err(HandoverError::Garbled);
             }
@@ -165,6 +173,8 @@ impl Handover {
                 socket,
                 hello,
                 pidfd,
+                relay,
+                stays: false,
                 descriptors,
             }),
             _ => Err(HandoverError::Garbled),
@@ -238,6 +248,19 @@ impl Handover {
         tell(&self.socket, &Letter::Failed { stage, errno })
     }
 
+    /// The end of the hand-over: what launches later successors, where there is a relay. That is the
+    /// predecessor if it has said that it stays, and the one that launched this process if that is
+    /// another; it refuses while the predecessor lives, so wait for [`Handover::pidfd`] then. What was not taken is closed.
+    #[must_use]
+    pub fn into_relay(self) -> Option<RelayEnd> {
+        let end = if self.stays {
+            Some(self.socket)
+        } else {
+            self.relay
+        };
+        end.map(RelayEnd::new)
+    }
+
     /// The next thing that the predecessor says; `None` if it says nothing now. Cost: one system call.
     pub fn hear(&mut self) -> Option<Heard> {
         match hear(&self.socket) {
@@ -245,7 +268,10 @@ impl Handover {
                 self.hello.slots = self.hello.slots.without(&slots);
                 Some(Heard::Freed(slots))
             }
-            Ok(Some(Letter::Relays)) => Some(Heard::Relays),
+            Ok(Some(Letter::Relays)) => {
+                self.stays = true;
+                Some(Heard::Relays)
+            }
             Ok(_) => Some(Heard::Odd),
             Err(Errno::AGAIN | Errno::INTR) => None,
             Err(_) => Some(Heard::Gone),
@@ -277,8 +303,8 @@ fn next(socket: &OwnedFd, ancillary: &mut Ancillary) -> Result<Letter, HandoverE
     }
 }
 
-/// The descriptor that came with a letter that has one.
-fn only(ancillary: &mut Ancillary) -> Result<OwnedFd, HandoverError> {
+/// The last of the descriptors that came with a letter.
+fn last(ancillary: &mut Ancillary) -> Result<OwnedFd, HandoverError> {
     ancillary.descriptors.pop().ok_or(HandoverError::Garbled)
 }
 

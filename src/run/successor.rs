@@ -113,16 +113,31 @@ impl Successor {
         mask: u64,
     ) -> Result<Self, LaunchError> {
         let program = offer.program.ok_or(LaunchError::NoProgram)?;
-        let (socket, theirs) = filled(offer, slots, mask).map_err(LaunchError::Refused)?;
+        let (socket, theirs) = filled(offer, slots, mask, None).map_err(LaunchError::Refused)?;
         let variable = Variable::of(&theirs);
         match process::fork(alone).map_err(LaunchError::Fork)? {
-            Forked::Child(leash) => become_program(leash, &program, theirs, &variable),
-            Forked::Parent(process) => Ok(Self {
-                process,
-                socket,
-                odd: 0,
+            Forked::Child(leash) => become_program(leash, &theirs, || {
+                let Program {
+                    path,
+                    arguments,
+                    environment,
+                } = program;
+                exec::exec(path, arguments, environment, variable.as_c_str())
             }),
+            Forked::Parent(process) => Ok(Self::new(process, socket)),
         }
+    }
+
+    pub(super) const fn new(process: Process, socket: OwnedFd) -> Self {
+        Self {
+            process,
+            socket,
+            odd: 0,
+        }
+    }
+
+    pub(super) fn into_parts(self) -> (Process, OwnedFd) {
+        (self.process, self.socket)
     }
 
     /// Its process id.
@@ -183,8 +198,14 @@ impl AsFd for Successor {
     }
 }
 
-/// A pair whose second end has everything that is handed over to be read.
-fn filled(offer: &Offer<'_>, slots: &SlotSet, mask: u64) -> Result<(OwnedFd, OwnedFd), Errno> {
+/// A pair whose second end has everything that is handed over to be read; an end to the relay, where
+/// there is one, is handed on.
+pub(super) fn filled(
+    offer: &Offer<'_>,
+    slots: &SlotSet,
+    mask: u64,
+    relay: Option<BorrowedFd<'_>>,
+) -> Result<(OwnedFd, OwnedFd), Errno> {
     let (socket, theirs) = socket::letter_pair()?;
     // Where standard input, output or error is closed, its number must not go to the new program.
     let theirs = descriptor::moved_up(theirs, FIRST_BEHIND_STDIO);
@@ -192,33 +213,33 @@ fn filled(offer: &Offer<'_>, slots: &SlotSet, mask: u64) -> Result<(OwnedFd, Own
         pid: Pid::new(process::own_pid()).ok_or(Errno::SRCH)?,
         mask,
         slots: slots.clone(),
-        descriptors: offer.descriptors.len() as u32,
+        descriptors: offer.descriptors.len() as u16,
+        relayed: relay.is_some(),
     });
-    tell_with(&socket, &hello, process::own_pidfd()?.as_fd())?;
+    let own = process::own_pidfd()?;
+    match relay {
+        Some(relay) => tell_with(&socket, &hello, &[own.as_fd(), relay])?,
+        None => tell_with(&socket, &hello, &[own.as_fd()])?,
+    }
     for (name, fd) in &offer.descriptors {
-        tell_with(&socket, &Letter::Descriptor(*name), *fd)?;
+        tell_with(&socket, &Letter::Descriptor(*name), &[*fd])?;
     }
     tell(&socket, &Letter::End)?;
     Ok((socket, theirs))
 }
 
 /// In the child: it is the program, or it says why it is not.
-fn become_program(leash: Leash, program: &Program<'_>, socket: OwnedFd, variable: &Variable) -> ! {
+pub(super) fn become_program(leash: Leash, socket: &OwnedFd, exec: impl FnOnce() -> Errno) -> ! {
     leash.run(|| {
-        let kept = descriptor::keep_through_exec(&socket);
-        let errno = kept.err().unwrap_or_else(|| {
-            let Program {
-                path,
-                arguments,
-                environment,
-            } = program;
-            exec::exec(path, arguments, environment, variable.as_c_str())
-        });
+        let errno = match descriptor::keep_through_exec(socket) {
+            Ok(()) => exec(),
+            Err(errno) => errno,
+        };
         let failed = Letter::Failed {
             stage: STAGE_EXEC,
             errno: errno.raw_os_error(),
         };
-        let _ = tell(&socket, &failed);
+        let _ = tell(socket, &failed);
         NOT_EXECUTED
     })
 }
@@ -244,26 +265,29 @@ pub(super) fn tell(socket: impl AsFd, letter: &Letter) -> Result<(), Errno> {
     socket::send(socket, letter.to_bytes().as_bytes()).map(drop)
 }
 
-/// Says something, with a descriptor beside it.
+/// Says something, with descriptors beside it.
 pub(super) fn tell_with(
     socket: impl AsFd,
     letter: &Letter,
-    fd: BorrowedFd<'_>,
+    descriptors: &[BorrowedFd<'_>],
 ) -> Result<(), Errno> {
-    socket::send_with(socket, letter.to_bytes().as_bytes(), &[fd]).map(drop)
+    socket::send_with(socket, letter.to_bytes().as_bytes(), descriptors).map(drop)
 }
 
-/// Hears one letter; `Ok(None)` for one that cannot be read, EPIPE where nobody is left. What comes
-/// beside it is closed.
+/// Hears one letter, and closes what comes beside it; otherwise as [`read`].
+pub(super) fn hear(socket: impl AsFd) -> Result<Option<Letter>, Errno> {
+    read(socket, &mut Ancillary::new())
+}
+
+/// Hears one letter; `Ok(None)` for one that cannot be read, EPIPE where nobody is left.
 ///
 /// Who ends without having read everything resets the connection, which is told once, and before what
 /// that one had said last.
-pub(super) fn hear(socket: impl AsFd) -> Result<Option<Letter>, Errno> {
-    let mut ancillary = Ancillary::new();
+pub(super) fn read(socket: impl AsFd, ancillary: &mut Ancillary) -> Result<Option<Letter>, Errno> {
     let mut bytes = [0; LONGEST_LETTER + 1]; // a longer message fills it, and is no letter
-    let mut received = socket::receive(&socket, &mut bytes, &mut ancillary);
+    let mut received = socket::receive(&socket, &mut bytes, ancillary);
     if received == Err(Errno::CONNRESET) {
-        received = socket::receive(&socket, &mut bytes, &mut ancillary);
+        received = socket::receive(&socket, &mut bytes, ancillary);
     }
     match received? {
         0 => Err(Errno::PIPE),
@@ -271,18 +295,22 @@ pub(super) fn hear(socket: impl AsFd) -> Result<Option<Letter>, Errno> {
     }
 }
 
+/// An error as it was told; `None` where no error has this number.
+pub(super) fn errno(number: i32) -> Option<Errno> {
+    (1..=LAST_ERRNO)
+        .contains(&number)
+        .then(|| Errno::from_raw_os_error(number))
+}
+
 impl From<Letter> for Said {
     fn from(letter: Letter) -> Self {
         match letter {
             Letter::Ready => Self::Ready,
             Letter::NoRoom { needed, free } => Self::NoRoom { needed, free },
-            Letter::Failed {
-                stage: STAGE_EXEC,
-                errno,
-            } if (1..=LAST_ERRNO).contains(&errno) => {
-                Self::ExecFailed(Errno::from_raw_os_error(errno))
-            }
-            Letter::Failed { stage, errno } => Self::Failed { stage, errno },
+            Letter::Failed { stage, errno } => match self::errno(errno) {
+                Some(errno) if stage == STAGE_EXEC => Self::ExecFailed(errno),
+                _ => Self::Failed { stage, errno },
+            },
             _ => Self::Odd,
         }
     }

@@ -3,6 +3,7 @@
 //! ```text
 //!   process      Alone, fork, exit, wait, signal by pidfd      clone3 or libc's fork, waitid, pidfd_*
 //!   orphans      children that are not ours by fork            waitid, prctl
+//!   packed       a program to execute, in a memfd              memfd_create, write, pread
 //!   exec         become another program                        execve
 //!   signal       block, default, ignore, wait for              rt_sigprocmask, rt_sigaction, signalfd4
 //!   socket       pair, send, receive, with descriptors         socketpair, sendto, sendmsg, recvmsg
@@ -31,8 +32,8 @@ pub(crate) mod exec;
 pub(crate) mod file;
 pub(crate) mod foreign;
 pub(crate) mod futex;
-#[cfg_attr(not(test), expect(dead_code, reason = "no room reaps orphans yet"))]
 pub(crate) mod orphans;
+pub(crate) mod packed;
 pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod signal;

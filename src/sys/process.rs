@@ -164,6 +164,11 @@ impl Process {
         self.pid
     }
 
+    /// A process that somebody else has made, and whose pidfd came from there.
+    pub(crate) const fn of(pidfd: OwnedFd, pid: i32) -> Self {
+        Self { pidfd, pid }
+    }
+
     pub(crate) fn into_pidfd(self) -> OwnedFd {
         self.pidfd
     }

@@ -5,7 +5,8 @@
 //!
 //! ```text
 //!   kind            what lies behind it                                                descriptors
-//!    1 HELLO        version u32 · "FORKMESH" · pid i32 · count u32 · mask u64 · 16 words   1: a pidfd of the sender
+//!    1 HELLO        version u32 · "FORKMESH" · pid i32 · count u16 · relayed u16 ·        1: a pidfd of the sender;
+//!                   mask u64 · 16 words                                                   and 1 to the relay, if relayed
 //!    2 DESCRIPTOR   its name, 1 to 107 bytes of UTF-8                                      1
 //!    3 END                                                                                 0
 //!   16 READY                                                                               0
@@ -13,7 +14,13 @@
 //!   18 FAILED       stage u32 · errno i32                                                  0
 //!   32 FREED        16 words                                                               0
 //!   33 RELAYS                                                                              0
+//!   48 LAUNCH       arguments u32 · variables u32                                          2: a package, a socket
+//!   49 LAUNCHED     pid i32                                                                1: its pidfd
+//!   50 NOT LAUNCHED errno i32                                                              0
+//!   51 ENDED        code u32 · signal u32, 0 for none                                      0
 //! ```
+//!
+//! The last four are between a master and the relay that launched it.
 //!
 //! The version stands where every version will have it, and only HELLO has one: whoever cannot read
 //! it says so, and hears nothing else.
@@ -43,6 +50,10 @@ const NO_ROOM: u32 = 17;
 const FAILED: u32 = 18;
 const FREED: u32 = 32;
 const RELAYS: u32 = 33;
+const LAUNCH: u32 = 48;
+const LAUNCHED: u32 = 49;
+const NOT_LAUNCHED: u32 = 50;
+const ENDED: u32 = 51;
 
 /// Everything that two masters can say to each other.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -74,6 +85,27 @@ pub enum Letter {
     Freed(SlotSet),
     /// The predecessor stays, and launches whoever comes next.
     Relays,
+    /// To a relay: launch the program of the package, with the socket that comes behind it.
+    Launch {
+        /// How many of the strings in the package, behind the path, are arguments.
+        arguments: u32,
+        /// How many behind those are variables.
+        variables: u32,
+    },
+    /// From a relay: this is the program's process.
+    Launched(Pid),
+    /// From a relay: there is no process.
+    NotLaunched {
+        /// Why.
+        errno: i32,
+    },
+    /// From a relay: the program that it launched has ended.
+    Ended {
+        /// Its exit code, where no signal ended it.
+        code: u32,
+        /// The signal that ended it; 0 for none.
+        signal: u32,
+    },
 }
 
 /// What a predecessor says of itself.
@@ -86,7 +118,9 @@ pub struct Hello {
     /// The slots that it uses.
     pub slots: SlotSet,
     /// How many named descriptors follow: 64 at the most.
-    pub descriptors: u32,
+    pub descriptors: u16,
+    /// Whether a relay launches the successor, to which an end comes with this.
+    pub relayed: bool,
 }
 
 /// The name of a descriptor: 1 to 107 bytes of UTF-8.
@@ -114,7 +148,9 @@ pub enum Unreadable {
     /// No process has this number.
     Pid(i32),
     /// Nobody hands over so many descriptors.
-    Descriptors(u32),
+    Descriptors(u16),
+    /// Neither that a relay launches the successor, nor that none does.
+    Relayed(u16),
     /// The name is no UTF-8.
     Name,
 }
@@ -176,6 +212,18 @@ impl Letter {
             },
             FREED => Self::Freed(rest.slots()?),
             RELAYS => Self::Relays,
+            LAUNCH => Self::Launch {
+                arguments: rest.u32()?,
+                variables: rest.u32()?,
+            },
+            LAUNCHED => Self::Launched(rest.pid()?),
+            NOT_LAUNCHED => Self::NotLaunched {
+                errno: rest.u32()? as i32,
+            },
+            ENDED => Self::Ended {
+                code: rest.u32()?,
+                signal: rest.u32()?,
+            },
             kind => return Err(Unreadable::Kind(kind)),
         };
         rest.end().map(|()| letter)
@@ -195,6 +243,13 @@ impl Letter {
             }
             Self::Freed(slots) => LetterBytes::new(FREED).slots(slots),
             Self::Relays => LetterBytes::new(RELAYS),
+            Self::Launch {
+                arguments,
+                variables,
+            } => LetterBytes::new(LAUNCH).u32(*arguments).u32(*variables),
+            Self::Launched(pid) => LetterBytes::new(LAUNCHED).u32(pid.as_i32() as u32),
+            Self::NotLaunched { errno } => LetterBytes::new(NOT_LAUNCHED).u32(*errno as u32),
+            Self::Ended { code, signal } => LetterBytes::new(ENDED).u32(*code).u32(*signal),
         }
     }
 
@@ -202,7 +257,9 @@ impl Letter {
     #[must_use]
     pub const fn descriptors(&self) -> usize {
         match self {
-            Self::Hello(_) | Self::Descriptor(_) => 1,
+            Self::Hello(hello) => 1 + hello.relayed as usize,
+            Self::Descriptor(_) | Self::Launched(_) => 1,
+            Self::Launch { .. } => 2,
             _ => 0,
         }
     }
@@ -217,22 +274,28 @@ impl Hello {
         if version != LETTER_VERSION {
             return Err(Unreadable::Version(version));
         }
-        let pid = rest.u32()? as i32;
-        let descriptors = rest.u32()?;
-        if descriptors as usize > MOST_NAMED {
+        let pid = rest.pid()?;
+        let (descriptors, relayed) = (rest.u16()?, rest.u16()?);
+        if usize::from(descriptors) > MOST_NAMED {
             return Err(Unreadable::Descriptors(descriptors));
         }
+        if relayed > 1 {
+            return Err(Unreadable::Relayed(relayed));
+        }
         Ok(Self {
-            pid: Pid::new(pid).ok_or(Unreadable::Pid(pid))?,
+            pid,
             mask: rest.u64()?,
             slots: rest.slots()?,
             descriptors,
+            relayed: relayed == 1,
         })
     }
 
     fn write(&self, bytes: LetterBytes) -> LetterBytes {
         let bytes = bytes.u32(LETTER_VERSION).put(&MAGIC);
-        let bytes = bytes.u32(self.pid.as_i32() as u32).u32(self.descriptors);
+        let bytes = bytes.u32(self.pid.as_i32() as u32);
+        let bytes = bytes.put(&self.descriptors.to_le_bytes());
+        let bytes = bytes.put(&u16::from(self.relayed).to_le_bytes());
         bytes.put(&self.mask.to_le_bytes()).slots(&self.slots)
     }
 }
@@ -249,6 +312,15 @@ impl Rest<'_> {
         let (first, rest) = self.bytes.split_first_chunk().ok_or(self.odd())?;
         self.bytes = rest;
         Ok(*first)
+    }
+
+    fn u16(&mut self) -> Result<u16, Unreadable> {
+        self.chunk().map(u16::from_le_bytes)
+    }
+
+    fn pid(&mut self) -> Result<Pid, Unreadable> {
+        let pid = self.u32()? as i32;
+        Pid::new(pid).ok_or(Unreadable::Pid(pid))
     }
 
     fn u32(&mut self) -> Result<u32, Unreadable> {
@@ -343,6 +415,7 @@ impl fmt::Display for Unreadable {
             Self::Version(version) => write!(f, "the version {version} of letters is not known"),
             Self::Pid(pid) => write!(f, "no process has the number {pid}"),
             Self::Descriptors(count) => write!(f, "nobody hands over {count} descriptors"),
+            Self::Relayed(word) => write!(f, "{word} says nothing of a relay"),
             Self::Name => f.write_str("the name of a descriptor is no text"),
         }
     }

@@ -14,7 +14,8 @@ fn a_hello() -> Hello {
         pid: Pid::new(4711).expect("a pid"),
         mask: 0x4001,
         slots: slots(),
-        descriptors: MOST_NAMED as u32,
+        descriptors: MOST_NAMED as u16,
+        relayed: false,
     }
 }
 
@@ -43,6 +44,17 @@ fn letters() -> Vec<Letter> {
         Letter::Freed(slots()),
         Letter::Freed(SlotSet::EMPTY),
         Letter::Relays,
+        Letter::Hello(Hello {
+            relayed: true,
+            ..a_hello()
+        }),
+        Letter::Launch {
+            arguments: 2,
+            variables: 0x1_0000,
+        },
+        Letter::Launched(Pid::new(4711).expect("a pid")),
+        Letter::NotLaunched { errno: 16 },
+        Letter::Ended { code: 0, signal: 9 },
     ]
 }
 
@@ -62,7 +74,7 @@ pub(crate) fn golden_letters() {
     (words[0], words[56], words[127]) = (1, 0x10, 0x80);
     hello.extend_from_slice(&words);
     assert_eq!(Letter::Hello(a_hello()).to_bytes().as_bytes(), hello);
-    let golden: [(Letter, &[u8]); 6] = [
+    let golden: [(Letter, &[u8]); 10] = [
         (Letter::Descriptor(name("http")), b"\x02\0\0\0http"),
         (Letter::End, b"\x03\0\0\0"),
         (Letter::Ready, b"\x10\0\0\0"),
@@ -78,6 +90,22 @@ pub(crate) fn golden_letters() {
             b"\x12\0\0\0\x03\0\0\0\xff\xff\xff\xff",
         ),
         (Letter::Relays, b"\x21\0\0\0"),
+        (
+            Letter::Launch {
+                arguments: 2,
+                variables: 0x1_0000,
+            },
+            b"\x30\0\0\0\x02\0\0\0\0\0\x01\0",
+        ),
+        (
+            Letter::Launched(Pid::new(4711).expect("a pid")),
+            b"\x31\0\0\0\x67\x12\0\0",
+        ),
+        (Letter::NotLaunched { errno: 16 }, b"\x32\0\0\0\x10\0\0\0"),
+        (
+            Letter::Ended { code: 0, signal: 9 },
+            b"\x33\0\0\0\0\0\0\0\x09\0\0\0",
+        ),
     ];
     for (letter, bytes) in golden {
         assert_eq!(letter.to_bytes().as_bytes(), bytes);
@@ -142,10 +170,12 @@ pub(crate) fn every_letter_has_one_length() {
     }
     let mut hello = Letter::Hello(a_hello()).to_bytes().as_bytes().to_vec();
     hello[20] = MOST_NAMED as u8 + 1;
-    let too_many = Unreadable::Descriptors(MOST_NAMED as u32 + 1);
+    let too_many = Unreadable::Descriptors(MOST_NAMED as u16 + 1);
     assert_eq!(Letter::read(&hello), Err(too_many));
-    hello[16..20].fill(0);
     hello[20] = 0;
+    hello[22] = 2;
+    assert_eq!(Letter::read(&hello), Err(Unreadable::Relayed(2)));
+    hello[16..24].fill(0);
     assert_eq!(Letter::read(&hello), Err(Unreadable::Pid(0)));
     hello[8] = b'f';
     assert_eq!(Letter::read(&hello), Err(Unreadable::Magic));

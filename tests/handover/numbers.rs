@@ -45,12 +45,13 @@ fn say(to: &OwnedFd, bytes: &[u8], with: &[BorrowedFd<'_>]) {
     assert_eq!(sent, Ok(bytes.len()));
 }
 
-fn hello(pid: i32, descriptors: u32) -> Letter {
+fn hello(pid: i32, descriptors: u16) -> Letter {
     Letter::Hello(Hello {
         pid: Pid::new(pid).expect("a pid"),
         mask: 0,
         slots: SlotSet::EMPTY,
         descriptors,
+        relayed: false,
     })
 }
 

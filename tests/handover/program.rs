@@ -34,13 +34,16 @@ pub(crate) fn run_if_asked() {
         "babbles" => babbles(),
         "comes late" => comes_late(),
         "looks at stdio" => looks_at_stdio(),
+        "relays" => crate::links::relays(),
+        "is a link" => crate::links::is_a_link(),
+        "waits" => crate::links::waits(),
         role => panic!("nobody plays {role:?}"),
     }
     std::process::exit(0);
 }
 
 /// What was handed over, by either way to receive it.
-fn received() -> Handover {
+pub(crate) fn received() -> Handover {
     #[cfg(feature = "std")]
     let received = Handover::receive();
     #[cfg(not(feature = "std"))]
@@ -52,7 +55,7 @@ fn received() -> Handover {
     received.expect("nothing is wrong").expect("a hand-over")
 }
 
-fn hear(handover: &mut Handover) -> Heard {
+pub(crate) fn hear(handover: &mut Handover) -> Heard {
     loop {
         if let Some(heard) = handover.hear() {
             return heard;
@@ -178,6 +181,6 @@ fn looks_at_stdio() {
     handover.ready().expect("a predecessor");
 }
 
-fn parent() -> i32 {
+pub(crate) fn parent() -> i32 {
     getppid().map_or(0, |pid| pid.as_raw_nonzero().get())
 }

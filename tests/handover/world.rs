@@ -39,6 +39,14 @@ impl Program {
         program.with(ROLE, role).with(STANDING, &standing)
     }
 
+    /// Another program.
+    pub(crate) fn at(path: &str) -> Self {
+        Self {
+            path: CString::new(path).expect("a path has no zero"),
+            variables: Vec::new(),
+        }
+    }
+
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         let variable = CString::new(format!("{name}={value}")).expect("no zero");
         self.variables.push(variable);
@@ -47,6 +55,15 @@ impl Program {
 
     /// Launches it, with these descriptors.
     pub(crate) fn launch(&self, named: &[(String, impl AsFd)]) -> Kept {
+        self.offered(named, launch)
+    }
+
+    /// Offers it, with these descriptors.
+    pub(crate) fn offered<T>(
+        &self,
+        named: &[(String, impl AsFd)],
+        to: impl FnOnce(&Offer<'_>) -> T,
+    ) -> T {
         let variables: Vec<&CStr> = self.variables.iter().map(CString::as_c_str).collect();
         let mut offer = Offer::new();
         let named_so = offer.program(&self.path, &[], &variables);
@@ -54,13 +71,18 @@ impl Program {
         for (name, fd) in named {
             offer.descriptor(name, fd).expect("there is room");
         }
-        launch(&offer)
+        to(&offer)
+    }
+
+    /// Offers it, with nothing.
+    pub(crate) fn offered_bare<T>(&self, to: impl FnOnce(&Offer<'_>) -> T) -> T {
+        let nothing: [(String, OwnedFd); 0] = [];
+        self.offered(&nothing, to)
     }
 
     /// Launches it, with nothing.
     pub(crate) fn launch_bare(&self) -> Kept {
-        let nothing: [(String, OwnedFd); 0] = [];
-        self.launch(&nothing)
+        self.offered_bare(launch)
     }
 }
 
