@@ -18,6 +18,16 @@ pub struct Config {
     pub(crate) upgrades: Upgrades,
     pub(crate) upgrade_ms: u64,
     pub(crate) probation_ms: u64,
+    pub(crate) orphans: Orphans,
+}
+
+/// What workers do when their master is dead.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Orphans {
+    /// They finish what they began, and go: the next master finds nobody.
+    Drain,
+    /// They serve on, until somebody tells them to go by a signal. Those that were not ready end.
+    Serve,
 }
 
 /// Who decides that a successor takes over.
@@ -62,6 +72,7 @@ impl Config {
             upgrades: Upgrades::Automatic,
             upgrade_ms: 60_000,
             probation_ms: 1_000,
+            orphans: Orphans::Drain,
         }
     }
 
@@ -143,6 +154,13 @@ impl Config {
     #[must_use]
     pub const fn most_draining(mut self, epochs: u16) -> Self {
         self.most_draining = epochs;
+        self
+    }
+
+    /// What workers do when their master is dead.
+    #[must_use]
+    pub const fn orphans(mut self, orphans: Orphans) -> Self {
+        self.orphans = orphans;
         self
     }
 

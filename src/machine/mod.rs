@@ -137,7 +137,7 @@ mod worker;
 
 pub use action::{Action, Order, Report, Signal, Why};
 pub use announce::{Announcement, AnnouncementKind};
-pub use config::{Backoff, Config, Upgrades};
+pub use config::{Backoff, Config, Orphans, Upgrades};
 pub use event::{Event, ExitStatus};
 pub use last::Ending;
 pub use master::{Master, Phase};

@@ -211,7 +211,9 @@ impl<const N: usize> Master<N> {
     fn give_up_successor(&mut self, now: Instant, why: UpgradeError) {
         if let Upgrade::Starting(pid) = self.upgrade {
             self.upgrade = Upgrade::Failing(pid, why);
-            self.upgrade_at = now.after_ms(self.config.terminate_ms);
+            // As long as its own workers may take, and as long again: killed before them, it would
+            // leave them behind.
+            self.upgrade_at = now.after_ms(self.config.terminate_ms.saturating_mul(2));
             self.due.successor = Some(Signal::Terminate);
         }
     }

@@ -25,7 +25,7 @@ impl Master {
                 self.notify(service, Notice::Reopen);
                 None
             }
-            Action::Launch => Some(self.launch(service)),
+            Action::Launch => self.launch(service),
             Action::SignalSuccessor(signal) => {
                 self.signal_successor(signal);
                 None

@@ -9,9 +9,10 @@ use crate::machine::Event;
 use crate::run::master::{Master, status_of};
 use crate::run::service::{Notice, Service};
 use crate::run::token::Token;
+use crate::sys::orphans::{Dead, next_dead};
 use crate::sys::process;
 use crate::sys::signal::{self, Caught};
-use crate::table::SlotId;
+use crate::table::{Pid, SlotId};
 use crate::wire::{Command, Resync};
 
 /// How many reads empty a full socket: it holds 278 messages, and each that carries a descriptor is a
@@ -30,6 +31,7 @@ impl Master {
             Some(Token::SuccessorEnd) => self.reap_successor(service),
             Some(Token::Predecessor) => self.hear_predecessor(service),
             Some(Token::PredecessorEnd) => self.lose_predecessor(service),
+            Some(Token::Relay) => self.hear_relay(service),
             Some(Token::Control(slot)) => {
                 if flags.contains(EventFlags::OUT) && self.is_there(slot) {
                     self.watch_control(slot, EventFlags::IN);
@@ -48,6 +50,10 @@ impl Master {
 
     fn signals(&mut self, service: &mut impl Service) {
         while let Some(caught) = signal::next(&self.waiting().signals) {
+            if caught.signal == Signal::CHILD.as_raw() {
+                self.reap_orphans(service);
+                continue;
+            }
             match request(caught) {
                 Some(event) => self.happened(service, event),
                 None => self.tell(
@@ -80,6 +86,30 @@ impl Master {
         };
         self.read_control(service, slot, READS_OF_THE_DEAD); // what it said before it died
         self.happened(service, Event::Exited(slot, status));
+    }
+
+    /// Reaps whoever was left to this process by others that have ended, as PID 1 has to. A known child
+    /// that has ended hides those behind it, so it is reaped here, too.
+    fn reap_orphans(&mut self, service: &mut impl Service) {
+        let mut seen = None;
+        loop {
+            let successor = self.core.upgrade().successor();
+            let table = self.core.table();
+            let slot_of = |pid| Pid::new(pid).and_then(|pid| table.by_pid(pid));
+            let own = |pid| Some(pid) == successor.map(Pid::as_i32) || slot_of(pid).is_some();
+            match next_dead(own) {
+                None => return,
+                Some(Dead::Orphan(_)) => {}
+                Some(Dead::Known(pid)) if seen == Some(pid) => return, // traced: not ours to reap yet
+                Some(Dead::Known(pid)) => {
+                    seen = Some(pid);
+                    match slot_of(pid) {
+                        Some(slot) => self.reap(service, slot),
+                        None => self.reap_successor(service),
+                    }
+                }
+            }
+        }
     }
 
     /// Reads what a worker has said, `most_reads` times at the most: one that never stops talking

@@ -15,6 +15,7 @@ use crate::run::ends::Ends;
 use crate::run::handover::Handover;
 use crate::run::pid_file::PidFile;
 use crate::run::record::Tallies;
+use crate::run::relay_end::RelayEnd;
 use crate::run::service::{Asked, Notice, Service, Workers};
 use crate::run::successor::Successor;
 use crate::run::token::Token;
@@ -22,8 +23,11 @@ use crate::run::worker::SIGNALS;
 use crate::sys::poll::{BATCH, Events, Poll};
 use crate::sys::process::Ended;
 use crate::sys::signal::SignalSet;
-use crate::sys::{clock, descriptor, process, signal};
+use crate::sys::{clock, descriptor, orphans, process, signal};
 use crate::table::{Instant, Table};
+
+/// What tells of orphans.
+const CHILD: SignalSet = SignalSet::of(&[Signal::CHILD]);
 
 /// How many workers are told of the others between two waits: deaths, signals and READYs are not to
 /// wait until a thousand have been told.
@@ -57,11 +61,15 @@ pub struct Master {
     pub(super) pid_file: Option<PidFile>,
     pub(super) successor: Option<Successor>,
     pub(super) predecessor: Option<Handover>,
+    /// What launches successors, where a relay stays.
+    pub(super) relay: Option<RelayEnd>,
     /// `None` in a child, and where the kernel has no memory for one.
     pub(super) board: Option<Board>,
     pub(super) tallies: Tallies,
+    /// Whether orphans are left to this process.
+    adopts: bool,
     /// The process that made what it waits by.
-    made_in: i32,
+    pub(super) made_in: i32,
     started: bool,
     phase_told: Phase,
     pub(super) ended: bool,
@@ -152,7 +160,8 @@ impl Master {
         if limit < needed {
             return Err(StartError::TooFewDescriptors { needed, limit });
         }
-        let (mask, waiting) = Waiting::new().map_err(StartError::Refused)?;
+        let adopts = process::own_pid() == 1;
+        let (mask, waiting) = Waiting::new(adopts).map_err(StartError::Refused)?;
         Ok(Self {
             core: machine::Master::new(config),
             alone,
@@ -168,6 +177,8 @@ impl Master {
             pid_file: None,
             successor: None,
             predecessor: None,
+            relay: None,
+            adopts,
             board: None,
             tallies: Tallies::default(),
             made_in: process::own_pid(),
@@ -209,8 +220,9 @@ impl Master {
             return Ok(());
         }
         if self.made_in != process::own_pid() {
-            let (_, waiting) = Waiting::new().map_err(RunError::Refused)?;
+            let (_, waiting) = Waiting::new(self.adopts).map_err(RunError::Refused)?;
             self.waiting = Some(waiting);
+            self.made_in = process::own_pid();
         }
         self.started = true;
         self.board = Board::new(&self.header()).ok();
@@ -221,6 +233,20 @@ impl Master {
         }
         self.perform(service);
         self.write_board();
+        Ok(())
+    }
+
+    /// Takes in the orphans of its workers and of their children, and reaps them, as PID 1 does anyway.
+    /// Before [`Master::start`].
+    ///
+    /// # Errors
+    ///
+    /// Where the kernel refuses it, or a descriptor to hear of them by.
+    pub fn adopt_orphans(&mut self) -> Result<(), RunError> {
+        orphans::set_subreaper().map_err(RunError::Refused)?;
+        let (_, waiting) = Waiting::new(true).map_err(RunError::Refused)?;
+        self.adopts = true;
+        self.waiting = Some(waiting);
         Ok(())
     }
 
@@ -361,12 +387,13 @@ impl Master {
 }
 
 impl Waiting {
-    fn new() -> Result<(SignalSet, Self), Errno> {
+    fn new(adopts: bool) -> Result<(SignalSet, Self), Errno> {
         signal::set_default(Signal::CHILD)?;
         signal::ignore(Signal::PIPE)?;
         signal::install_handler(Signal::HUP)?; // systemd looks whether there is one
-        let mask = SIGNALS.block()?;
-        let signals = SIGNALS.descriptor()?;
+        let heard = if adopts { SIGNALS.with(CHILD) } else { SIGNALS };
+        let mask = heard.block()?;
+        let signals = heard.descriptor()?;
         let poll = Poll::new()?;
         poll.add(&signals, Token::Signals.to_u64(), EventFlags::IN)?;
         Ok((

@@ -7,7 +7,7 @@
 use rustix::process::Signal;
 
 use crate::channel::{Child, FromWorker, Parcel, Peer, ReceiveError};
-use crate::machine::{Effect, Keep, Life, Owing};
+use crate::machine::{Effect, Keep, Life, Orphans, Owing};
 use crate::run::master::now;
 use crate::run::worker::{Event, Sender, Sources, Worker};
 use crate::sys::poll::is_readable;
@@ -143,11 +143,15 @@ impl Worker {
         None
     }
 
-    /// Without a master there is nobody to replace what breaks: the worker drains.
+    /// Without a master there is nobody to replace what breaks: the worker drains, unless it is to
+    /// serve on.
     fn lose_master(&mut self) -> Option<Event> {
         self.orphan = true;
         self.readable.remove(Sources::MASTER | Sources::CONTROL);
-        self.turn(Life::Draining)
+        match self.parts.orphans {
+            Orphans::Drain => self.turn(Life::Draining),
+            Orphans::Serve => Some(Event::Orphaned),
+        }
     }
 
     fn hear(&mut self, parcel: Parcel) -> Option<Event> {

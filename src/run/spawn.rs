@@ -124,6 +124,9 @@ impl Master {
 
     /// In the child: from here on there is no master in this process, only what it left.
     fn become_worker(&mut self, service: &mut impl Service, slot: SlotId, own: Own) -> Exit {
+        if !process::die_with_parent(self.made_in) {
+            return Exit::FAILURE; // the master is dead already
+        }
         let mut core = machine::Worker::new(slot, self.core.table());
         self.inbox.close_descriptors(); // of somebody else's message, which is the master's to read
         let mut sweep = Sweep::default();
@@ -138,6 +141,7 @@ impl Master {
             core,
             number,
             epoch,
+            orphans: self.core.config().orphans,
             control,
             mesh,
             peers,
@@ -164,7 +168,11 @@ impl Master {
             sweep.add(descriptor);
         }
         // The other masters' sockets and pidfds are closed here.
-        drop((self.successor.take(), self.predecessor.take()));
+        drop((
+            self.successor.take(),
+            self.predecessor.take(),
+            self.relay.take(),
+        ));
         let waiting = self.waiting.take()?;
         sweep.add(waiting.signals);
         sweep.add(waiting.poll.into_fd());

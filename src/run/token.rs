@@ -13,6 +13,8 @@ pub(super) enum Token {
     SuccessorEnd,
     Predecessor,
     PredecessorEnd,
+    /// What the relay says that launches successors.
+    Relay,
 }
 
 impl Token {
@@ -23,6 +25,7 @@ impl Token {
     const SUCCESSOR_END: u64 = 4;
     const PREDECESSOR: u64 = 5;
     const PREDECESSOR_END: u64 = 6;
+    const RELAY: u64 = 7;
 
     pub(super) fn to_u64(self) -> u64 {
         match self {
@@ -31,6 +34,7 @@ impl Token {
             Self::SuccessorEnd => Self::SUCCESSOR_END << 32,
             Self::Predecessor => Self::PREDECESSOR << 32,
             Self::PredecessorEnd => Self::PREDECESSOR_END << 32,
+            Self::Relay => Self::RELAY << 32,
             Self::Process(slot) => Self::PROCESS << 32 | u64::from(slot.as_u32()),
             Self::Control(slot) => Self::CONTROL << 32 | u64::from(slot.as_u32()),
         }
@@ -43,6 +47,7 @@ impl Token {
             Self::SUCCESSOR_END => Some(Self::SuccessorEnd),
             Self::PREDECESSOR => Some(Self::Predecessor),
             Self::PREDECESSOR_END => Some(Self::PredecessorEnd),
+            Self::RELAY => Some(Self::Relay),
             Self::PROCESS => SlotId::from_u32(token as u32).map(Self::Process),
             Self::CONTROL => SlotId::from_u32(token as u32).map(Self::Control),
             _ => None,

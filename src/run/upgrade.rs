@@ -3,17 +3,22 @@
 //! ```text
 //!   Launch    offer ─► pid file aside ─► Successor::launch ─► watched: what it says, and its end
 //!   Withdraw  the socket closed ─► pid file back
+//!             where a relay stays, it forks, and tells: Launched, NotLaunched, Ended
 //!   succeed   slots, mask, and the predecessor's socket and pidfd, watched ─► SayReady, SayFailed
 //! ```
 
 use rustix::event::epoll::EventFlags;
 
+use rustix::io::Errno;
+
 use crate::channel::ForkError;
-use crate::machine::{self, Event, UpgradeError};
+use crate::machine::{self, Event, ExitStatus, UpgradeError};
 use crate::run::handover::{Handover, Heard};
-use crate::run::master::{Master, status_of};
+use crate::run::master::{Master, RunError, status_of};
 use crate::run::offer::Offer;
 use crate::run::pid_file::PidFile;
+use crate::run::relay::Relay;
+use crate::run::relay_end::{FromRelay, RelayEnd};
 use crate::run::service::{Notice, Service};
 use crate::run::successor::{LaunchError, Said, Successor};
 use crate::run::token::Token;
@@ -50,14 +55,34 @@ impl Master {
         watched.is_err().then_some(Event::PredecessorGone)
     }
 
-    pub(super) fn launch(&mut self, service: &mut impl Service) -> Event {
-        match self.try_launch(service) {
-            Ok(event) => event,
-            Err(why) => Event::LaunchFailed(why),
+    /// Stays behind the successor, where this master has ended because of one: for PID 1, and for who is
+    /// known to a supervisor by its pid. `None` where there is no successor, or where it was launched by
+    /// a relay that stays anyway.
+    ///
+    /// Drop the master then, and run the relay: it has no workers, listeners or memory of theirs, passes
+    /// signals on, reaps orphans, launches later successors, and ends as the last of them does.
+    ///
+    /// # Errors
+    ///
+    /// Where the kernel refuses what a relay waits by.
+    pub fn relay(&mut self) -> Result<Option<Relay>, RunError> {
+        if !self.ended || self.relay.is_some() {
+            return Ok(None);
         }
+        let relay = self.successor.take().map(|successor| {
+            // Taken out of the master's own epoll set, which is closed with it.
+            Relay::behind(successor, self.alone.lend())
+        });
+        relay.transpose()
     }
 
-    fn try_launch(&mut self, service: &mut impl Service) -> Result<Event, UpgradeError> {
+    /// Forks the successor, or has it forked: then the answer comes later.
+    pub(super) fn launch(&mut self, service: &mut impl Service) -> Option<Event> {
+        self.try_launch(service)
+            .unwrap_or_else(|why| Some(Event::LaunchFailed(why)))
+    }
+
+    fn try_launch(&mut self, service: &mut impl Service) -> Result<Option<Event>, UpgradeError> {
         let mut offer = Offer::new();
         service
             .upgrade(&mut offer)
@@ -69,16 +94,14 @@ impl Master {
         for (id, _) in self.core.table().occupied() {
             slots.insert(id.index());
         }
+        if let Some(relay) = &mut self.relay {
+            let asked = relay.launch(&offer, &slots, self.mask.bits());
+            return asked.map(|()| None).map_err(not_launched);
+        }
         let mut alone = self.alone.lend();
         let launched = Successor::launch(&mut alone, &offer, &slots, self.mask.bits());
-        let successor = launched.map_err(|error| match error {
-            LaunchError::NoProgram => UpgradeError::Refused,
-            LaunchError::Fork(ForkError::Refused(errno)) | LaunchError::Refused(errno) => {
-                UpgradeError::NotLaunched(errno.raw_os_error())
-            }
-            LaunchError::Fork(_) => UpgradeError::NotLaunched(0),
-        })?;
-        self.adopt_successor(successor)
+        let successor = launched.map_err(not_launched)?;
+        self.adopt_successor(successor).map(Some)
     }
 
     /// The successor is watched; one that cannot be is killed before it has begun.
@@ -149,10 +172,56 @@ impl Master {
         };
         let status = match process::reap(successor.pidfd()) {
             Ok(None) => return,
+            Err(_) if self.relay.is_some() => return, // it is the relay's child, which will tell
             ended => status_of(ended.ok().flatten()),
         };
+        self.successor_ended(service, status);
+    }
+
+    fn successor_ended(&mut self, service: &mut impl Service, status: ExitStatus) {
         self.drop_successor();
         self.happened(service, Event::SuccessorExited(status));
+    }
+
+    /// What the relay says of the successor that it was to launch.
+    pub(super) fn hear_relay(&mut self, service: &mut impl Service) {
+        while let Some(said) = self.relay.as_mut().and_then(RelayEnd::hear) {
+            match said {
+                FromRelay::Launched(successor) => {
+                    let adopted = self.adopt_successor(successor);
+                    let event = adopted.unwrap_or_else(Event::LaunchFailed);
+                    self.happened(service, event);
+                }
+                FromRelay::NotLaunched(errno) => {
+                    let why = UpgradeError::NotLaunched(errno.raw_os_error());
+                    self.happened(service, Event::LaunchFailed(why));
+                }
+                FromRelay::Ended { code, signal: 0 } => {
+                    self.hear_successor(service); // what it said before
+                    self.successor_ended(service, ExitStatus::Code(code));
+                }
+                FromRelay::Ended { signal, .. } => {
+                    self.hear_successor(service);
+                    let core = false;
+                    self.successor_ended(service, ExitStatus::Killed { signal, core });
+                }
+                FromRelay::Odd => {}
+                FromRelay::Gone => return self.lose_relay(service),
+            }
+        }
+    }
+
+    /// From now on this master launches its successors itself.
+    fn lose_relay(&mut self, service: &mut impl Service) {
+        if let Some(relay) = self.relay.take() {
+            let _ = self.waiting().poll.remove(&relay);
+        }
+        // What it was asked for last has no answer.
+        let why = UpgradeError::NotLaunched(Errno::PIPE.raw_os_error());
+        if self.core.upgrade() == machine::Upgrade::Launching {
+            self.happened(service, Event::LaunchFailed(why));
+        }
+        self.reap_successor(service);
     }
 
     fn drop_successor(&mut self) {
@@ -179,6 +248,10 @@ impl Master {
             let poll = &self.waiting().poll;
             let _ = poll.remove(handover.pidfd());
             let _ = poll.remove(&handover);
+            self.relay = handover.into_relay().filter(|relay| {
+                let token = Token::Relay.to_u64();
+                poll.add(relay, token, EventFlags::IN).is_ok()
+            });
             self.happened(service, Event::PredecessorGone);
         }
     }
@@ -197,6 +270,16 @@ impl Master {
             }
             Some(_) => handover.failed(WORKERS, 0),
         };
+    }
+}
+
+fn not_launched(error: LaunchError) -> UpgradeError {
+    match error {
+        LaunchError::NoProgram => UpgradeError::Refused,
+        LaunchError::Fork(ForkError::Refused(errno)) | LaunchError::Refused(errno) => {
+            UpgradeError::NotLaunched(errno.raw_os_error())
+        }
+        LaunchError::Fork(_) => UpgradeError::NotLaunched(0),
     }
 }
 

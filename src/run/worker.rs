@@ -7,9 +7,10 @@ use rustix::process::Signal;
 use crate::channel::{
     Child, End0, End1, Faults, FromWorker, Inbox, Mesh, Peer, SendError, SendFault,
 };
-use crate::machine::{self, Life};
+use crate::machine::{self, Life, Orphans};
 use crate::run::ends::Ends;
 use crate::run::master::now;
+use crate::sys::process;
 use crate::sys::signal::SignalSet;
 use crate::table::{Instant, Pid, SlotId, SlotIndex};
 use crate::wire::Message;
@@ -77,6 +78,7 @@ pub(super) struct Parts {
     pub(super) core: machine::Worker,
     pub(super) number: u16,
     pub(super) epoch: u32,
+    pub(super) orphans: Orphans,
     pub(super) control: Child<End1>,
     pub(super) mesh: Option<Child<End1, Mesh>>,
     pub(super) peers: Ends<Peer<End0>>,
@@ -91,6 +93,9 @@ pub enum Event {
     Quit,
     /// Return now.
     Terminate,
+    /// The master is dead, and the configuration says to serve on: nobody replaces who ends now, and
+    /// only a signal says to go.
+    Orphaned,
     /// Open the log files again.
     Reopen,
     /// Somebody sent a message.
@@ -171,8 +176,10 @@ impl Worker {
         self.orphan
     }
 
-    /// Tells the master that this worker serves. Until then it counts as one that could not start.
+    /// Tells the master that this worker serves. Until then it counts as one that could not start, and
+    /// dies with its master.
     pub fn ready(&mut self) {
+        process::outlive_parent();
         self.parts.core.ready(now());
         self.report();
     }

@@ -12,7 +12,8 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::stat;
 use rustix::io::Errno;
 use rustix::process::{
-    PidfdFlags, Signal, WaitId, WaitIdOptions, getpid, pidfd_open, pidfd_send_signal, waitid,
+    PidfdFlags, Signal, WaitId, WaitIdOptions, getpid, getppid, pidfd_open, pidfd_send_signal,
+    set_parent_process_death_signal, waitid,
 };
 use syscalls::{Sysno, raw_syscall};
 
@@ -216,6 +217,18 @@ pub(crate) fn own_pid() -> i32 {
 /// A pidfd of this process, for its children to watch.
 pub(crate) fn own_pidfd() -> Result<OwnedFd, Errno> {
     pidfd_open(getpid(), PidfdFlags::empty())
+}
+
+/// Has the kernel kill this process when the one that forked it ends; whether that one still lives.
+pub(crate) fn die_with_parent(parent: i32) -> bool {
+    let _ = set_parent_process_death_signal(Some(Signal::KILL));
+    // It may have ended before it was asked for. (No parent: one in another pid namespace.)
+    getppid().is_none_or(|pid| pid.as_raw_nonzero().get() == parent)
+}
+
+/// Has the kernel leave it alone.
+pub(crate) fn outlive_parent() {
+    let _ = set_parent_process_death_signal(None);
 }
 
 /// fork by libc: its handlers run, and what it caches of the process is right in the child.
