@@ -94,7 +94,8 @@ pub(crate) fn a_refused_spawn_ends_a_reload() {
         let (mut world, open) = world();
         let before = world.live();
         prepare(&[libc::SYS_epoll_ctl, libc::SYS_socketpair]);
-        for skipped in 0..8 {
+        // The second of all calls makes the second one's mesh pair beforehand, and is made again.
+        for skipped in [0, 2, 3, 4, 5, 6, 7] {
             refuse(Errno::NOMEM, skipped, 1);
             let failed = reload(&mut world);
             assert!(
@@ -108,8 +109,12 @@ pub(crate) fn a_refused_spawn_ends_a_reload() {
             as_before(&mut world, open);
             assert_eq!(world.live(), before);
         }
-        refuse(Errno::NOMEM, 8, 1);
-        assert_eq!(reload(&mut world), Ok(9), "these were all the calls");
+        for skipped in [1, 8] {
+            refuse(Errno::NOMEM, skipped, 1);
+            assert!(reload(&mut world).is_ok(), "{skipped}");
+            as_before(&mut world, open);
+        }
+        assert_eq!(left(), 1, "these were all the calls");
         world.end();
     });
 }
@@ -156,7 +161,13 @@ pub(crate) fn an_upgrade_without_descriptors() {
             limits.set(Limit::with_free(free));
             let outcome = upgrade(&mut world, Program::at(c"/nowhere"));
             limits.restore();
+            let pid_file = world.lab.pid_file.pop();
             let why = match outcome {
+                Err(UpgradeError::PidFile) if free == 0 => {
+                    let (step, errno) = (Step::Open, Errno::MFILE);
+                    assert_eq!(pid_file, Some(PidFileError::Refused { step, errno }));
+                    None
+                }
                 // Both ends, the pidfd that is handed over, and the successor's.
                 Err(UpgradeError::NotExecuted(2)) if free >= 3 => None,
                 Err(UpgradeError::NotLaunched(errno)) if free <= 4 => Some(errno),
@@ -384,6 +395,32 @@ pub(crate) fn a_refused_upgrade_can_be_asked_for_again() {
             matches!(report, Report::Reloaded(_)).then_some(())
         });
         as_before(&mut world, open);
+        world.end();
+    });
+}
+
+/// A slot that was to be forked and was not: who comes into it later is reached all the same.
+pub(crate) fn whoever_comes_after_a_refused_spawn_is_reached() {
+    in_child(|| {
+        let (mut world, open) = world();
+        prepare(&[libc::SYS_epoll_ctl]);
+        refuse(Errno::NOMEM, 0, 1);
+        assert!(reload(&mut world).is_err());
+        as_before(&mut world, open);
+        for worker in 0..2 {
+            let (_, victim) = world.live()[worker];
+            world.replace(victim);
+        }
+        for workers in 3..=4 {
+            world.master.workers().more();
+            world.all_live(workers);
+        }
+        for (worker, _) in world.live() {
+            world.until("it knows all", |world| world.knows_all(worker));
+        }
+        let live = world.live();
+        world.greet(live[0], live[3].0);
+        world.greet(live[1], live[2].0);
         world.end();
     });
 }

@@ -75,5 +75,6 @@ fn main() {
         fault::a_master_without_a_board,
         fault::refused_announcements_are_made_again,
         fault::a_refused_upgrade_can_be_asked_for_again,
+        fault::whoever_comes_after_a_refused_spawn_is_reached,
     ]);
 }
