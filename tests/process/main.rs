@@ -8,6 +8,7 @@ mod heir;
 mod hostile;
 mod life;
 mod mesh;
+mod orphans;
 mod refusal;
 mod reload;
 mod upgrade;
@@ -56,8 +57,12 @@ fn main() {
         reload::a_reload_revives_the_parked,
         reload::epochs_that_drain_are_bounded,
         reload::what_is_asked_for_is_done,
+        reload::what_is_asked_for_together_is_all_done,
         reload::a_stopped_master_is_seen_and_hears_all_of_it_later,
         reload::a_terminal_asks_for_nothing,
+        orphans::orphans_serve_on_or_drain,
+        orphans::a_child_that_is_stopped_at_its_fork_hides_no_death,
+        orphans::a_master_reaps_orphans_and_knows_its_own,
         upgrade::an_upgrade_takes_over,
         upgrade::a_failed_upgrade_changes_nothing,
         upgrade::a_successor_that_hangs_is_killed,
