@@ -216,7 +216,7 @@ fn serves(mut handover: Handover) {
     }
     while !world.master.is_ended() {
         world.master.turn(&mut world.lab, None).expect("epoll");
-        for report in std::mem::take(&mut world.lab.reports) {
+        for report in core::mem::take(&mut world.lab.reports) {
             match report {
                 Report::Upgraded(_) => tell(UPGRADED),
                 Report::UpgradeFailed(_) => {

@@ -30,7 +30,7 @@ fn line() -> BorrowedFd<'static> {
 fn tells(worker: &mut Worker) -> Exit {
     let mut poller = Poller::new(worker).expect("a poller");
     let say = |what: &[u8]| assert_eq!(rustix::io::write(line(), what), Ok(1));
-    if worker.number() == 2 {
+    if worker.number() == 2 && STOPPED.load(Relaxed) == 0 {
         say(b"n");
         loop {
             std::thread::park(); // never ready
@@ -62,7 +62,7 @@ extern "C" fn counted() {
     FORKS.fetch_add(1, Relaxed);
 }
 
-/// A master whose workers tell, of which two are ready; the pidfds of all three, and the line.
+/// A master whose workers tell: two are ready, and the third is not, or is stopped; the pidfds of all three, and the line.
 fn master_to_lose(orphans: Orphans, stopped: u32) -> (support::Kept, Vec<OwnedFd>, OwnedFd) {
     let (pids, theirs) = pipe_with(PipeFlags::CLOEXEC).expect("a pipe");
     let (ours, line) = pipe_with(PipeFlags::CLOEXEC).expect("a pipe");

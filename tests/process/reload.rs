@@ -372,10 +372,8 @@ pub(crate) fn a_terminal_asks_for_nothing() {
         rustix::process::setsid().expect("no leader yet");
         let (ours, theirs) = terminal();
         // SAFETY: the call reads no memory.
-        assert_eq!(
-            unsafe { libc::ioctl(theirs.as_raw_fd(), libc::TIOCSCTTY, 0) },
-            0
-        );
+        let done = unsafe { libc::ioctl(theirs.as_raw_fd(), libc::TIOCSCTTY, 0) };
+        assert_eq!(done, 0);
         let mut world = World::new(config(2), obedient);
         world.all_live(2);
         let before = world.live();
