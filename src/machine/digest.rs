@@ -104,6 +104,32 @@ impl<const N: usize> Master<N> {
     }
 }
 
+/// What only the tests look at.
+impl<const N: usize> Master<N> {
+    /// Of a number of an epoch: whether it waits for a slot, was told to go, is ready; `None` if the
+    /// epoch is neither the serving one nor a candidate.
+    #[doc(hidden)]
+    pub fn in_crew(&self, epoch: u32, number: SlotIndex) -> Option<[bool; 3]> {
+        let candidate = self.reload.candidate().map(|next| &next.crew);
+        let mut crews = core::iter::once(&self.serving).chain(candidate);
+        let crew = crews.find(|crew| crew.epoch == epoch)?;
+        let sets = [&crew.unplaced, &crew.dismissed, &crew.ready];
+        Some(sets.map(|set| set.contains(number)))
+    }
+
+    /// How many workers the epoch wants that is to serve.
+    #[doc(hidden)]
+    pub fn candidate_workers(&self) -> Option<u16> {
+        self.reload.candidate().map(|next| next.crew.workers)
+    }
+
+    /// Whether the process of this slot is to go as soon as there is one.
+    #[doc(hidden)]
+    pub fn is_unwanted(&self, index: SlotIndex) -> bool {
+        self.due.unwanted.contains(index)
+    }
+}
+
 impl Due {
     /// In which of the sets a slot is.
     fn digest(&self, index: SlotIndex, out: &mut dyn FnMut(u64)) {

@@ -123,6 +123,9 @@ impl<const N: usize> Master<N> {
             self.go_on_with_reload(now);
         }
         self.serve_requests(now);
+        if self.phase == Phase::Running {
+            self.place(); // whom a request wants
+        }
     }
 
     /// Every event that is `None` here is ignored, by name: the id is stale, or the state is one
