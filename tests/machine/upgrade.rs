@@ -115,7 +115,7 @@ fn a_failed_upgrade_changes_nothing() {
 fn a_successor_that_hangs_is_killed() {
     let mut shell = launched(one());
     assert_eq!(shell.at(60_000), ["SignalSuccessor(Terminate)"]);
-    for due in [63_000, 66_000, 69_000] {
+    for due in [66_000, 69_000, 72_000] {
         assert_eq!(shell.deadline(), Some(due));
         assert_eq!(shell.at(due - 1), NOTHING, "waking up hurries nobody");
         assert_eq!(shell.at(due), ["SignalSuccessor(Kill)"]);
@@ -236,7 +236,7 @@ fn an_end_waits_for_a_launch_and_gives_up_what_is_not_ready() {
             shell.on(Event::Launched(pid(900))),
             ["SignalSuccessor(Terminate)"]
         );
-        assert_eq!(shell.at(3_000), ["SignalSuccessor(Kill)"]);
+        assert_eq!(shell.at(6_000), ["SignalSuccessor(Kill)"]);
         assert_eq!(
             shell.on(Event::SuccessorExited(CRASH)),
             ["UpgradeFailed(Ended)", "Withdraw", "Exit"]
