@@ -241,9 +241,25 @@ const CRASHES: Menu = Menu {
     ..Menu::LIVES
 };
 
+/// All that an operator can ask for, but TTIN and TTOU.
+const EVERYTHING: Menu = Menu {
+    ends: true,
+    reloads: &[1],
+    rest: true,
+    upgrades: true,
+    ..CRASHES
+};
+
+/// With an operator, and with so many slots of a predecessor.
 fn operate<const N: usize>(name: &str, config: Config, menu: Menu, foreign: usize) -> usize {
     let world = World::<N>::with(config, false, menu, foreign);
     walk(name, world, Clock::Deadline, Polling::Drained)
+}
+
+/// An operator's events come between any two polls, too.
+fn operate_stepwise(name: &str, menu: Menu) -> usize {
+    let world = World::<1>::with(bare(1), false, menu, 0);
+    walk(name, world, Clock::Deadline, Polling::Stepwise)
 }
 
 #[test]
@@ -252,16 +268,19 @@ fn reloads_that_fit() {
         reloads: &[1, 0],
         ..CRASHES
     };
-    operate::<2>("reloads that fit", bare(1), menu, 0);
+    let worlds = operate::<2>("reloads that fit", bare(1), menu, 0);
+    assert!(worlds >= 1_000, "{worlds}");
 }
 
 #[test]
 fn reloads_that_do_not_fit() {
     let menu = Menu {
-        reloads: &[2],
+        reloads: &[1, 2],
+        statuses: &[CRASH, ExitStatus::FATAL],
         ..CRASHES
     };
-    operate::<2>("reloads that do not fit", bare(2), menu, 0);
+    let worlds = operate::<2>("reloads that do not fit", bare(2), menu, 0);
+    assert!(worlds >= 6_000, "{worlds}");
 }
 
 #[test]
@@ -270,128 +289,18 @@ fn reloads_in_steps() {
         reloads: &[2],
         ..CRASHES
     };
-    operate::<3>("reloads in steps", bare(2), menu, 0);
+    let worlds = operate::<3>("reloads in steps", bare(2), menu, 0);
+    assert!(worlds >= 18_000, "{worlds}");
 }
 
 #[test]
-fn reloads_and_ends() {
-    let menu = Menu {
-        reloads: &[1],
-        ends: true,
-        statuses: &[CRASH, ExitStatus::FATAL],
-        ..CRASHES
-    };
-    operate::<2>("reloads and ends", bare(1), menu, 0);
-}
-
-#[test]
-fn rest_and_count() {
-    let menu = Menu {
-        rest: true,
-        count: true,
-        reloads: &[1],
-        ..CRASHES
-    };
-    operate::<2>("rest and count", bare(1), menu, 0);
-}
-
-#[test]
-fn upgrades_by_themselves() {
-    let menu = Menu {
-        upgrades: true,
-        reloads: &[1],
-        rest: true,
-        ends: true,
-        ..CRASHES
-    };
-    operate::<1>("upgrades by themselves", bare(1), menu, 0);
-}
-
-#[test]
-fn upgrades_by_hand() {
-    let menu = Menu {
-        upgrades: true,
-        reloads: &[1],
-        rest: true,
-        ends: true,
-        ..CRASHES
-    };
-    let config = bare(1).upgrades(Upgrades::Manual);
-    operate::<1>("upgrades by hand", config, menu, 0);
-}
-
-#[test]
-fn successors_that_reload() {
-    let menu = Menu {
-        reloads: &[1],
-        ..CRASHES
-    };
-    operate::<3>("successors that reload", bare(1), menu, 1);
-}
-
-#[test]
-fn successors_that_upgrade() {
-    let menu = Menu {
-        upgrades: true,
-        ends: true,
-        ..CRASHES
-    };
-    operate::<2>("successors that upgrade", bare(1), menu, 1);
-}
-
-#[test]
-fn everything_at_once() {
-    let menu = Menu {
-        upgrades: true,
-        ends: true,
-        rest: true,
-        reloads: &[1],
-        count: true,
-        ..CRASHES
-    };
-    operate::<1>("everything", bare(1), menu, 0);
-}
-
-#[test]
-fn xeverything_two() {
-    let menu = Menu {
-        upgrades: true,
-        ends: true,
-        rest: true,
-        reloads: &[1],
-        count: false,
-        ..CRASHES
-    };
-    operate::<2>("everything two", bare(1), menu, 0);
-}
-
-#[test]
-fn xmesh() {
-    let menu = Menu {
-        reloads: &[1],
-        ..CRASHES
-    };
-    let world = World::<2>::with(bare(1).mesh(true), true, menu, 0);
-    walk("reloads, meshed", world, Clock::Deadline, Polling::Drained);
-}
-
-#[test]
-fn xfatal2() {
+fn reloads_of_more_workers_than_slots() {
     let menu = Menu {
         reloads: &[1, 2],
-        statuses: &[CRASH, ExitStatus::FATAL],
         ..CRASHES
     };
-    operate::<2>("fatal2", bare(2), menu, 0);
-}
-
-#[test]
-fn a_successor_without_room() {
-    let menu = Menu {
-        ends: true,
-        ..CRASHES
-    };
-    operate::<2>("a successor without room", bare(2), menu, 1);
+    let worlds = operate::<2>("more workers than slots", bare(3), menu, 0);
+    assert!(worlds >= 1, "{worlds}");
 }
 
 #[test]
@@ -403,7 +312,86 @@ fn reloads_of_workers_that_have_done_their_work() {
         ..CRASHES
     };
     let config = bare(1).restart(Policy::RESTART_ON_FAILURE);
-    operate::<2>("done", config, menu, 0);
+    let worlds = operate::<2>("reloads of the done", config, menu, 0);
+    assert!(worlds >= 700, "{worlds}");
+}
+
+#[test]
+fn reloads_and_ends() {
+    let menu = Menu {
+        reloads: &[1],
+        ends: true,
+        statuses: &[CRASH, ExitStatus::FATAL],
+        ..CRASHES
+    };
+    let worlds = operate::<2>("reloads and ends", bare(1), menu, 0);
+    assert!(worlds >= 1_400, "{worlds}");
+}
+
+#[test]
+fn rest_and_count() {
+    let menu = Menu {
+        rest: true,
+        count: true,
+        reloads: &[1],
+        ..CRASHES
+    };
+    let worlds = operate::<2>("rest and count", bare(1), menu, 0);
+    assert!(worlds >= 20_000, "{worlds}");
+}
+
+#[test]
+fn everything_of_one_slot() {
+    let menu = Menu {
+        count: true,
+        ..EVERYTHING
+    };
+    let worlds = operate::<1>("everything, one slot", bare(1), menu, 0);
+    assert!(worlds >= 2_500, "{worlds}");
+}
+
+#[test]
+fn everything_of_two_slots() {
+    let worlds = operate::<2>("everything, two slots", bare(1), EVERYTHING, 0);
+    assert!(worlds >= 45_000, "{worlds}");
+}
+
+#[test]
+fn upgrades_by_hand() {
+    let config = bare(1).upgrades(Upgrades::Manual);
+    let worlds = operate::<1>("upgrades by hand", config, EVERYTHING, 0);
+    assert!(worlds >= 3_000, "{worlds}");
+}
+
+#[test]
+fn successors_that_reload() {
+    let menu = Menu {
+        reloads: &[1],
+        ..CRASHES
+    };
+    let worlds = operate::<3>("successors that reload", bare(1), menu, 1);
+    assert!(worlds >= 10_000, "{worlds}");
+}
+
+#[test]
+fn successors_that_upgrade() {
+    let menu = Menu {
+        upgrades: true,
+        ends: true,
+        ..CRASHES
+    };
+    let worlds = operate::<2>("successors that upgrade", bare(1), menu, 1);
+    assert!(worlds >= 6_000, "{worlds}");
+}
+
+#[test]
+fn successors_without_room() {
+    let menu = Menu {
+        ends: true,
+        ..CRASHES
+    };
+    let worlds = operate::<2>("successors without room", bare(2), menu, 1);
+    assert!(worlds >= 250, "{worlds}");
 }
 
 #[test]
@@ -413,13 +401,8 @@ fn reloads_with_events_between_polls() {
         rest: true,
         ..CRASHES
     };
-    let world = World::<1>::with(bare(1), false, menu, 0);
-    walk(
-        "reloads, stepwise",
-        world,
-        Clock::Deadline,
-        Polling::Stepwise,
-    );
+    let worlds = operate_stepwise("reloads, stepwise", menu);
+    assert!(worlds >= 6_000, "{worlds}");
 }
 
 #[test]
@@ -430,11 +413,6 @@ fn upgrades_with_events_between_polls() {
         ends: true,
         ..CRASHES
     };
-    let world = World::<1>::with(bare(1), false, menu, 0);
-    walk(
-        "upgrades, stepwise",
-        world,
-        Clock::Deadline,
-        Polling::Stepwise,
-    );
+    let worlds = operate_stepwise("upgrades, stepwise", menu);
+    assert!(worlds >= 12_000, "{worlds}");
 }
