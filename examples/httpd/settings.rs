@@ -7,7 +7,7 @@
 //!   drain_idle = 5
 //!   text = hello # this is part of it
 //!   log = /var/log/httpd.log
-//!   fail = hang 
+//!   fail = hang
 //! ```
 //!
 //! A file is taken as a whole or not at all: one wrong line, and the settings in force stay.
