@@ -9,6 +9,7 @@ use crate::machine::Event;
 use crate::run::master::{Master, status_of};
 use crate::run::service::{Notice, Service};
 use crate::run::token::Token;
+use crate::run::upgrade::LETTERS_A_TURN;
 use crate::sys::orphans::{Dead, next_dead};
 use crate::sys::process;
 use crate::sys::signal::{self, Caught};
@@ -27,7 +28,7 @@ impl Master {
         match Token::from_u64(token) {
             Some(Token::Signals) => self.signals(service),
             Some(Token::Process(slot)) => self.reap(service, slot),
-            Some(Token::Successor) => self.hear_successor(service),
+            Some(Token::Successor) => self.hear_successor(service, LETTERS_A_TURN),
             Some(Token::SuccessorEnd) => self.reap_successor(service),
             Some(Token::Predecessor) => self.hear_predecessor(service),
             Some(Token::PredecessorEnd) => self.lose_predecessor(service),
@@ -90,7 +91,7 @@ impl Master {
 
     /// Reaps whoever was left to this process by others that have ended, as PID 1 has to. A known child
     /// that has ended hides those behind it, so it is reaped here, too.
-    fn reap_orphans(&mut self, service: &mut impl Service) {
+    pub(super) fn reap_orphans(&mut self, service: &mut impl Service) {
         let mut seen = None;
         loop {
             let successor = self.core.upgrade().successor();

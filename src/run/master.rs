@@ -59,6 +59,8 @@ pub struct Master {
     pub(super) refused: u64,
     pub(super) asked: Asked,
     pub(super) pid_file: Option<PidFile>,
+    /// When taking it back is tried again.
+    pub(super) take_back_at: Instant,
     pub(super) successor: Option<Successor>,
     pub(super) predecessor: Option<Handover>,
     /// What launches successors, where a relay stays.
@@ -175,6 +177,7 @@ impl Master {
             refused: 0,
             asked: Asked::empty(),
             pid_file: None,
+            take_back_at: Instant::NEVER,
             successor: None,
             predecessor: None,
             relay: None,
@@ -224,13 +227,13 @@ impl Master {
             self.waiting = Some(waiting);
             self.made_in = process::own_pid();
         }
+        self.watch_predecessor().map_err(RunError::Refused)?;
         self.started = true;
         self.board = Board::new(&self.header()).ok();
-        let gone = self.watch_predecessor();
-        self.core.start();
-        if let Some(event) = gone {
-            self.core.handle(now(), event);
+        if self.adopts {
+            self.reap_orphans(service); // who ended before there was a signal to hear of it by
         }
+        self.core.start();
         self.perform(service);
         self.write_board();
         Ok(())
@@ -243,8 +246,8 @@ impl Master {
     ///
     /// Where the kernel refuses it, or a descriptor to hear of them by.
     pub fn adopt_orphans(&mut self) -> Result<(), RunError> {
-        orphans::set_subreaper().map_err(RunError::Refused)?;
         let (_, waiting) = Waiting::new(true).map_err(RunError::Refused)?;
+        orphans::set_subreaper().map_err(RunError::Refused)?;
         self.adopts = true;
         self.waiting = Some(waiting);
         Ok(())
@@ -285,6 +288,7 @@ impl Master {
         if self.core.deadline() <= now() {
             self.happened(service, Event::Elapsed);
         }
+        self.take_back_again();
         self.write_board();
         Ok(())
     }
@@ -295,7 +299,7 @@ impl Master {
         if self.announcements_left == 0 || !self.asked.is_empty() {
             return Some(0); // there may be more to announce, or something was asked for
         }
-        match self.core.deadline() {
+        match self.core.deadline().min(self.take_back_at) {
             Instant::NEVER => None,
             // A millisecond is not over before the next one began.
             due => Some(due.ms_since(now())),
@@ -388,22 +392,17 @@ impl Master {
 
 impl Waiting {
     fn new(adopts: bool) -> Result<(SignalSet, Self), Errno> {
-        signal::set_default(Signal::CHILD)?;
-        signal::ignore(Signal::PIPE)?;
-        signal::install_handler(Signal::HUP)?; // systemd looks whether there is one
         let heard = if adopts { SIGNALS.with(CHILD) } else { SIGNALS };
-        let mask = heard.block()?;
         let signals = heard.descriptor()?;
         let poll = Poll::new()?;
         poll.add(&signals, Token::Signals.to_u64(), EventFlags::IN)?;
-        Ok((
-            mask,
-            Self {
-                poll,
-                signals,
-                own: process::own_pidfd()?,
-            },
-        ))
+        let own = process::own_pidfd()?;
+        // Last, so that whoever gets no master can still be told to end.
+        signal::set_default(Signal::CHILD)?;
+        signal::ignore(Signal::PIPE)?;
+        signal::install_handler(Signal::HUP)?; // systemd looks whether there is one
+        let mask = heard.block()?;
+        Ok((mask, Self { poll, signals, own }))
     }
 }
 

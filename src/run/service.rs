@@ -120,7 +120,8 @@ pub enum Notice {
         /// The error.
         errno: i32,
     },
-    /// An upgrade came to nothing, and the pid file could not be taken back.
+    /// The pid file could not be set aside for an upgrade, or not be taken back after one that came to
+    /// nothing: that is tried again every second.
     PidFile(PidFileError),
     /// A signal came that has no meaning where it came from, such as a terminal's WINCH.
     Ignored {

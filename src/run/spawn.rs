@@ -36,11 +36,9 @@ type Theirs = (Parent<End0>, Option<Parent<End0, Mesh>>);
 impl Master {
     /// Makes a process for a slot.
     pub(super) fn spawn(&mut self, service: &mut impl Service, slot: SlotId) -> Event {
-        if self.core.config().mesh {
-            self.pair_all(slot);
-        }
-        match self.fork(service, slot) {
-            Ok((ends, process)) => self.adopt(slot, ends, process),
+        let made = self.fork(service, slot);
+        match made.and_then(|(ends, process)| self.adopt(slot, ends, process)) {
+            Ok(spawned) => spawned,
             Err(why) => {
                 self.mesh.take(slot.index());
                 self.notify(service, Notice::SpawnRefused { slot, why });
@@ -50,10 +48,11 @@ impl Master {
     }
 
     /// Makes the mesh pair of this slot and of every slot that is to be spawned after it; nothing if
-    /// this one has its pair. One that cannot be made now is tried again when its slot's turn comes.
-    fn pair_all(&mut self, slot: SlotId) {
+    /// this one has its pair. One that cannot be made now is tried again when its slot's turn comes; an
+    /// error is why this slot's own could not be.
+    fn pair_all(&mut self, slot: SlotId) -> Result<(), Errno> {
         if self.mesh.at(slot.index()).is_some() {
-            return;
+            return Ok(());
         }
         let mut unpaired = SlotSet::EMPTY;
         for slot in core::iter::once(slot).chain(self.core.spawning()) {
@@ -64,16 +63,20 @@ impl Master {
         let count = unpaired.len() as i32;
         let mut least = None;
         for index in unpaired.iter() {
-            let made = Pair::mesh(self.core.config().credentials);
-            let (Ok(pair), Some(slot)) = (made, self.core.table().id_at(index)) else {
-                return;
+            let pair = match Pair::mesh(self.core.config().credentials) {
+                Ok(pair) => pair,
+                Err(_) if self.mesh.at(slot.index()).is_some() => return Ok(()),
+                Err(errno) => return Err(errno),
             };
             // End1s side by side, above where the End0s will lie: each child closes all but its own.
             let least = *least.get_or_insert(pair.end0().as_raw_fd() + 2 * count);
             let pair = if count > 1 { pair.apart(least) } else { pair };
             self.mesh.put(index, MeshEnd::Pair(pair));
-            self.core.paired(slot);
+            if let Some(slot) = self.core.table().id_at(index) {
+                self.core.paired(slot);
+            }
         }
+        Ok(())
     }
 
     fn fork(
@@ -81,10 +84,12 @@ impl Master {
         service: &mut impl Service,
         slot: SlotId,
     ) -> Result<(Theirs, Process), ForkError> {
+        if self.core.config().mesh {
+            self.pair_all(slot).map_err(ForkError::Refused)?;
+        }
         let control = Pair::<Control>::new().map_err(ForkError::Refused)?;
         let mesh = match self.mesh.take(slot.index()) {
             Some(MeshEnd::Pair(pair)) => Some(pair),
-            _ if self.core.config().mesh => return Err(ForkError::Refused(Errno::MFILE)),
             _ => None,
         };
         // The proof is lent to the fork, while the child works with the rest of the master.
@@ -96,10 +101,13 @@ impl Master {
     }
 
     /// In the parent: the worker is ours.
-    fn adopt(&mut self, slot: SlotId, (control, mesh): Theirs, process: Process) -> Event {
-        let Some(pid) = Pid::new(process.pid()) else {
-            return Event::SpawnFailed(slot);
-        };
+    fn adopt(
+        &mut self,
+        slot: SlotId,
+        (control, mesh): Theirs,
+        process: Process,
+    ) -> Result<Event, ForkError> {
+        let pid = Pid::new(process.pid()).ok_or(ForkError::Refused(Errno::SRCH))?;
         let pidfd = process.into_pidfd();
         let poll = &self.waiting().poll;
         // Edge-triggered: a process that is being traced can be dead and not yet ours to reap. The
@@ -108,18 +116,18 @@ impl Master {
         let watched = poll
             .add(&pidfd, Token::Process(slot).to_u64(), death)
             .and_then(|()| poll.add(&control, Token::Control(slot).to_u64(), EventFlags::IN));
-        if watched.is_err() {
+        if let Err(errno) = watched {
             // A worker that cannot be watched is killed, whatever it has begun: nobody would see its
             // end.
             process::end(pidfd.as_fd());
-            return Event::SpawnFailed(slot);
+            return Err(ForkError::Refused(errno));
         }
         self.pidfds.put(slot.index(), pidfd);
         self.control.put(slot.index(), control);
         if let Some(mesh) = mesh {
             self.mesh.put(slot.index(), MeshEnd::Parent(mesh));
         }
-        Event::Spawned(slot, pid)
+        Ok(Event::Spawned(slot, pid))
     }
 
     /// In the child: from here on there is no master in this process, only what it left.

@@ -14,17 +14,25 @@ use rustix::io::Errno;
 use crate::channel::ForkError;
 use crate::machine::{self, Event, ExitStatus, UpgradeError};
 use crate::run::handover::{Handover, Heard};
-use crate::run::master::{Master, RunError, status_of};
+use crate::run::master::{Master, RunError, now, status_of};
 use crate::run::offer::Offer;
-use crate::run::pid_file::PidFile;
+use crate::run::pid_file::{PidFile, PidFileError};
 use crate::run::relay::Relay;
 use crate::run::relay_end::{FromRelay, RelayEnd};
 use crate::run::service::{Notice, Service};
 use crate::run::successor::{LaunchError, Said, Successor};
 use crate::run::token::Token;
+use crate::sys::poll::is_readable;
 use crate::sys::process;
 use crate::sys::signal::SignalSet;
-use crate::table::SlotSet;
+use crate::table::{Instant, SlotSet};
+
+/// How many letters a neighbour is listened to before others get their turn.
+pub(super) const LETTERS_A_TURN: usize = 16;
+/// How many empty a full socket.
+const LETTERS_OF_THE_DEAD: usize = 512;
+/// How long after the pid file could not be taken back it is tried again.
+const TAKE_BACK_AGAIN_MS: u64 = 1_000;
 
 impl Master {
     /// Keeps a pid file: an upgrade sets it aside for the successor's, and takes it back if that fails.
@@ -42,17 +50,15 @@ impl Master {
         self.predecessor = Some(handover);
     }
 
-    /// Watches the predecessor; where that cannot be done, it is as good as gone.
-    pub(super) fn watch_predecessor(&mut self) -> Option<Event> {
-        let handover = self.predecessor.as_ref()?;
+    /// Watches the predecessor.
+    pub(super) fn watch_predecessor(&self) -> Result<(), Errno> {
+        let Some(handover) = &self.predecessor else {
+            return Ok(());
+        };
         let poll = &self.waiting().poll;
-        let watched = poll
-            .add(handover, Token::Predecessor.to_u64(), EventFlags::IN)
-            .and_then(|()| {
-                let token = Token::PredecessorEnd.to_u64();
-                poll.add(handover.pidfd(), token, EventFlags::IN)
-            });
-        watched.is_err().then_some(Event::PredecessorGone)
+        poll.add(handover, Token::Predecessor.to_u64(), EventFlags::IN)?;
+        let token = Token::PredecessorEnd.to_u64();
+        poll.add(handover.pidfd(), token, EventFlags::IN)
     }
 
     /// Stays behind the successor, where this master has ended because of one: for PID 1, and for who is
@@ -87,8 +93,11 @@ impl Master {
         service
             .upgrade(&mut offer)
             .map_err(|_| UpgradeError::Refused)?;
-        if let Some(pid_file) = &mut self.pid_file {
-            pid_file.set_aside().map_err(|_| UpgradeError::PidFile)?;
+        self.take_back_at = Instant::NEVER;
+        if let Some(Err(why)) = self.pid_file.as_mut().map(PidFile::set_aside) {
+            drop(offer);
+            self.notify(service, Notice::PidFile(why));
+            return Err(UpgradeError::PidFile);
         }
         let mut slots = SlotSet::EMPTY;
         for (id, _) in self.core.table().occupied() {
@@ -135,15 +144,39 @@ impl Master {
     /// An upgrade came to nothing: the pid file names this process again.
     pub(super) fn withdraw(&mut self, service: &mut impl Service) {
         self.drop_successor();
-        let back = self.pid_file.as_mut().map(PidFile::take_back);
-        if let Some(Err(why)) = back {
+        if let Err(why) = self.take_back() {
             self.notify(service, Notice::PidFile(why));
         }
     }
 
-    /// What the successor says.
-    pub(super) fn hear_successor(&mut self, service: &mut impl Service) {
-        while let Some(said) = self.successor.as_mut().and_then(Successor::hear) {
+    /// Tries it again, if it is time to.
+    pub(super) fn take_back_again(&mut self) {
+        if self.take_back_at <= now() {
+            let _ = self.take_back(); // it was told before
+        }
+    }
+
+    /// Whoever looks for this process does so in the path of its pid file, so what fails is tried again;
+    /// not where the file is somebody else's.
+    fn take_back(&mut self) -> Result<(), PidFileError> {
+        let back = self
+            .pid_file
+            .as_mut()
+            .map_or(Ok(()), PidFile::take_back);
+        self.take_back_at = match back {
+            Ok(()) | Err(PidFileError::Lost) => Instant::NEVER,
+            Err(_) => now().after_ms(TAKE_BACK_AGAIN_MS),
+        };
+        back
+    }
+
+    /// What the successor says, up to so many letters: one that never stops talking must not keep
+    /// everybody else waiting.
+    pub(super) fn hear_successor(&mut self, service: &mut impl Service, most_letters: usize) {
+        for _ in 0..most_letters {
+            let Some(said) = self.successor.as_mut().and_then(Successor::hear) else {
+                return;
+            };
             let event = match said {
                 Said::Ready => Event::SuccessorReady,
                 Said::NoRoom { .. } => Event::SuccessorFailed(UpgradeError::NoRoom),
@@ -166,13 +199,14 @@ impl Master {
 
     /// The successor has ended, or may have.
     pub(super) fn reap_successor(&mut self, service: &mut impl Service) {
-        self.hear_successor(service); // what it said before
+        self.hear_successor(service, LETTERS_OF_THE_DEAD); // what it said before
         let Some(successor) = &self.successor else {
             return;
         };
         let status = match process::reap(successor.pidfd()) {
             Ok(None) => return,
             Err(_) if self.relay.is_some() => return, // it is the relay's child, which will tell
+            Err(_) if !is_readable(successor.pidfd()) => return, // it was, and lives
             ended => status_of(ended.ok().flatten()),
         };
         self.successor_ended(service, status);
@@ -185,7 +219,10 @@ impl Master {
 
     /// What the relay says of the successor that it was to launch.
     pub(super) fn hear_relay(&mut self, service: &mut impl Service) {
-        while let Some(said) = self.relay.as_mut().and_then(RelayEnd::hear) {
+        for _ in 0..LETTERS_A_TURN {
+            let Some(said) = self.relay.as_mut().and_then(RelayEnd::hear) else {
+                return;
+            };
             match said {
                 FromRelay::Launched(successor) => {
                     let adopted = self.adopt_successor(successor);
@@ -197,11 +234,11 @@ impl Master {
                     self.happened(service, Event::LaunchFailed(why));
                 }
                 FromRelay::Ended { code, signal: 0 } => {
-                    self.hear_successor(service); // what it said before
+                    self.hear_successor(service, LETTERS_OF_THE_DEAD); // what it said before
                     self.successor_ended(service, ExitStatus::Code(code));
                 }
                 FromRelay::Ended { signal, .. } => {
-                    self.hear_successor(service);
+                    self.hear_successor(service, LETTERS_OF_THE_DEAD);
                     let core = false;
                     self.successor_ended(service, ExitStatus::Killed { signal, core });
                 }
@@ -234,7 +271,10 @@ impl Master {
 
     /// What the predecessor says, or that it is gone.
     pub(super) fn hear_predecessor(&mut self, service: &mut impl Service) {
-        while let Some(heard) = self.predecessor.as_mut().and_then(Handover::hear) {
+        for _ in 0..LETTERS_A_TURN {
+            let Some(heard) = self.predecessor.as_mut().and_then(Handover::hear) else {
+                return;
+            };
             match heard {
                 Heard::Freed(_) | Heard::Odd => {}
                 // It has no workers then; it is waited for no longer.

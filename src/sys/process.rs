@@ -206,7 +206,7 @@ pub(crate) fn signal(pidfd: BorrowedFd<'_>, signal: Signal) -> Result<(), Errno>
 /// Kills a child and reaps it: for one that must not be. Waits for it, which a SIGKILL makes short.
 pub(crate) fn end(pidfd: BorrowedFd<'_>) {
     let _ = pidfd_send_signal(pidfd, Signal::KILL);
-    let _ = waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED);
+    while waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED).err() == Some(Errno::INTR) {}
 }
 
 /// This process.
@@ -259,7 +259,7 @@ mod imp {
             Err(Errno::SRCH) => Err(Errno::SRCH),
             Err(errno) => {
                 let _ = kill_process(child, Signal::KILL);
-                let _ = waitpid(Some(child), WaitOptions::empty());
+                while waitpid(Some(child), WaitOptions::empty()).err() == Some(Errno::INTR) {}
                 Err(errno)
             }
         }
