@@ -159,10 +159,7 @@ impl Master {
     /// Whoever looks for this process does so in the path of its pid file, so what fails is tried again;
     /// not where the file is somebody else's.
     fn take_back(&mut self) -> Result<(), PidFileError> {
-        let back = self
-            .pid_file
-            .as_mut()
-            .map_or(Ok(()), PidFile::take_back);
+        let back = self.pid_file.as_mut().map_or(Ok(()), PidFile::take_back);
         self.take_back_at = match back {
             Ok(()) | Err(PidFileError::Lost) => Instant::NEVER,
             Err(_) => now().after_ms(TAKE_BACK_AGAIN_MS),
