@@ -71,12 +71,13 @@
 //! | 1 | `Reclaim` | others wait for what the dead hold |
 //! | 2 | `Signal`: `Terminate`, `Kill` | an end does not wait |
 //! | 3 | `Order`: `Terminate`, `Quit`, `Reopen` | nor does this; log files are opened by the master first |
-//! | 4 | `Report` | before a slot's next life: so a bit for each kind of report is room enough |
-//! | 5 | `SignalSuccessor`, `Withdraw`, `Reopen`, `Load`, `Launch`, `SayReady`, `SayFailed` | what the master itself does; an outcome is reported before the next begins |
-//! | 6 | `Spawn` | before announcements: a burst of spawns is announced in batches |
-//! | 7 | `ReplaceMesh` | before announcements: so that the new pair is in them |
-//! | 8 | `Announce` | once for each recipient that is behind |
-//! | 9 | `Exit` | last, once, when no slot is taken and no upgrade is undecided |
+//! | 4 | `Withdraw` | who hears that an upgrade failed finds everything as it was |
+//! | 5 | `Report` | before a slot's next life: so a bit for each kind of report is room enough |
+//! | 6 | `SignalSuccessor`, `Reopen`, `Load`, `Launch`, `SayReady`, `SayFailed` | what the master itself does; an outcome is reported before the next begins |
+//! | 7 | `Spawn` | before announcements: a burst of spawns is announced in batches |
+//! | 8 | `ReplaceMesh` | before announcements: so that the new pair is in them |
+//! | 9 | `Announce` | once for each recipient that is behind |
+//! | 10 | `Exit` | last, once, when no slot is taken and no upgrade is undecided |
 //!
 //! Within one kind, the lowest slot comes first. What is due is kept in sets of slots, so no queue
 //! can grow, and one event leads to at most two actions for each slot, three reports aside (test

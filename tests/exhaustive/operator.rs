@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   Load ──► Loaded | LoadRefused ──► Reloaded | ReloadFailed           each that begins has one outcome
-//!   Launch ──► Launched | LaunchFailed ──► Upgraded | UpgradeFailed, and Withdraw once if it failed
+//!   Launch ──► Launched | LaunchFailed ──► Upgraded | UpgradeFailed, and Withdraw once before that
 //! ```
 
 use forkmesh::machine::{
@@ -34,8 +34,8 @@ pub(crate) struct Operator {
     /// An upgrade was a success, and its successor was not heard of since.
     standing: bool,
     successor: Option<Successor>,
-    /// An upgrade failed, and the pid file was not taken back yet.
-    owes: bool,
+    /// The pid file was taken back, from an upgrade that is not reported yet.
+    withdrawn: bool,
     predecessor: bool,
     /// The predecessor was told how it went.
     said: bool,
@@ -69,7 +69,7 @@ impl Operator {
             upgrade: false,
             standing: false,
             successor: None,
-            owes: false,
+            withdrawn: false,
             predecessor: foreign > 0,
             said: false,
             foreign,
@@ -94,7 +94,7 @@ impl Operator {
                 .iter()
                 .fold(0, |bits, flag| bits << 1 | u8::from(*flag)),
         );
-        let flags = [self.owes, self.predecessor, self.said];
+        let flags = [self.withdrawn, self.predecessor, self.said];
         out.push(
             flags
                 .iter()
@@ -155,7 +155,9 @@ impl Operator {
                 }
             }
             Action::Withdraw => {
-                assert!(core::mem::take(&mut self.owes), "withdrawn for nothing");
+                assert!(self.upgrade || self.standing, "withdrawn for nothing");
+                assert!(self.successor.is_none() && !self.launching, "too early");
+                assert!(!core::mem::replace(&mut self.withdrawn, true), "twice");
             }
             Action::SayReady | Action::SayFailed(_) => {
                 assert!(self.predecessor && !self.said, "{action:?} to nobody");
@@ -197,7 +199,11 @@ impl Operator {
                 let open = core::mem::take(&mut self.upgrade);
                 let stood = core::mem::take(&mut self.standing);
                 assert!(open || stood, "{report:?}");
-                self.owes = open || master.phase() == Phase::Running;
+                let withdrawn = core::mem::take(&mut self.withdrawn);
+                assert!(
+                    withdrawn || master.phase() != Phase::Running, // it stood, and nobody goes back
+                    "the pid file stays set aside"
+                );
             }
             _ => {}
         }
@@ -205,7 +211,7 @@ impl Operator {
 
     /// When all was polled.
     pub(crate) fn check_drained(&self, phase: Phase) {
-        assert!(!self.owes, "the pid file stays set aside");
+        assert!(!self.withdrawn, "and nobody is told");
         let stands = self.standing || self.upgrade;
         assert!(
             self.successor.is_none() || stands,

@@ -175,7 +175,7 @@ fn a_successor_that_ends_brings_back_no_second_set_of_workers() {
     shell.on(Event::Launched(pid(900)));
     shell.on(Event::SuccessorReady);
     let ended = shell.on(Event::SuccessorExited(ExitStatus::SUCCESS));
-    assert_eq!(ended, ["UpgradeFailed(DiedReady(Code(0)))", "Withdraw"]);
+    assert_eq!(ended, ["Withdraw", "UpgradeFailed(DiedReady(Code(0)))"]);
     assert_eq!((shell.live(), shell.numbers().len()), (2, 2));
 }
 

@@ -90,7 +90,7 @@ fn a_failed_upgrade_changes_nothing() {
         let before = shell.master.table().clone();
         assert_eq!(shell.on(Event::Upgrade), ["Launch"]);
         let failed = format!("UpgradeFailed({why})");
-        assert_eq!(cause(&mut shell), [failed.as_str(), "Withdraw"], "{why}");
+        assert_eq!(cause(&mut shell), ["Withdraw", failed.as_str()], "{why}");
         assert_eq!(shell.master.table(), &before, "{why}");
         assert_eq!(shell.master.upgrade(), Upgrade::None, "{why}");
         assert_eq!(
@@ -126,7 +126,7 @@ fn a_successor_that_hangs_is_killed() {
     };
     assert_eq!(
         shell.on(Event::SuccessorExited(killed)),
-        ["UpgradeFailed(Deadline)", "Withdraw"]
+        ["Withdraw", "UpgradeFailed(Deadline)"]
     );
     assert_eq!((shell.live(), shell.deadline()), (1, None));
 }
@@ -139,8 +139,8 @@ fn a_successor_in_probation_can_fail() {
     assert_eq!(
         shell.on(Event::SuccessorExited(CRASH)),
         [
-            "UpgradeFailed(DiedReady(Code(1)))",
             "Withdraw",
+            "UpgradeFailed(DiedReady(Code(1)))",
             "Spawn(0.2)",
             "Spawned(0.2, 103)",
             "Spawn(2.1)",
@@ -206,7 +206,7 @@ fn by_hand_the_operator_goes_back() {
     );
     shell.all_ready();
     let ended = shell.on(Event::SuccessorExited(ExitStatus::SUCCESS));
-    assert_eq!(ended, ["UpgradeFailed(DiedReady(Code(0)))", "Withdraw"]);
+    assert_eq!(ended, ["Withdraw", "UpgradeFailed(DiedReady(Code(0)))"]);
     assert_eq!((shell.live(), shell.numbers().len()), (2, 2));
 }
 
@@ -239,14 +239,14 @@ fn an_end_waits_for_a_launch_and_gives_up_what_is_not_ready() {
         assert_eq!(shell.at(6_000), ["SignalSuccessor(Kill)"]);
         assert_eq!(
             shell.on(Event::SuccessorExited(CRASH)),
-            ["UpgradeFailed(Ended)", "Withdraw", "Exit"]
+            ["Withdraw", "UpgradeFailed(Ended)", "Exit"]
         );
         // It failed.
         let mut shell = Shell::<4>::new(one().workers(0));
         shell.on(Event::Upgrade);
         shell.on(end);
         let failed = shell.on(Event::LaunchFailed(UpgradeError::Refused));
-        assert_eq!(failed, ["UpgradeFailed(Refused)", "Withdraw", "Exit"]);
+        assert_eq!(failed, ["Withdraw", "UpgradeFailed(Refused)", "Exit"]);
         // Nobody was told to launch it yet.
         let mut shell = Shell::<4>::new(one().workers(0));
         shell.master.handle(Instant::ORIGIN, Event::Upgrade);
@@ -260,7 +260,7 @@ fn an_end_waits_for_a_launch_and_gives_up_what_is_not_ready() {
         );
         shell.dies(0, CRASH);
         let gone = shell.on(Event::SuccessorExited(CRASH));
-        assert_eq!(gone, ["UpgradeFailed(Ended)", "Withdraw", "Exit"]);
+        assert_eq!(gone, ["Withdraw", "UpgradeFailed(Ended)", "Exit"]);
         // It is being given up.
         let mut shell = launched(one());
         shell.on(Event::SuccessorFailed(UpgradeError::Unready));
@@ -270,7 +270,7 @@ fn an_end_waits_for_a_launch_and_gives_up_what_is_not_ready() {
             Some("Exit")
         );
         let gone = shell.on(Event::SuccessorExited(CRASH));
-        assert_eq!(gone, ["UpgradeFailed(Unready)", "Withdraw", "Exit"]);
+        assert_eq!(gone, ["Withdraw", "UpgradeFailed(Unready)", "Exit"]);
     }
 }
 
@@ -384,7 +384,7 @@ fn nothing_is_done_beside_an_upgrade() {
     shell.on(Event::Launched(pid(900)));
     assert_eq!(
         shell.on(Event::SuccessorExited(CRASH)),
-        ["UpgradeFailed(Died(Code(1)))", "Withdraw", "Load(1, 1)"]
+        ["Withdraw", "UpgradeFailed(Died(Code(1)))", "Load(1, 1)"]
     );
     let refused = shell.on(Event::LoadRefused);
     assert!(
