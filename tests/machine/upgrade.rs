@@ -404,3 +404,13 @@ fn a_successor_is_warned_before_it_is_killed() {
     assert_eq!(shell.drain(), ["SignalSuccessor(Terminate)"]);
     assert_eq!(shell.at(66_000), ["SignalSuccessor(Kill)"]);
 }
+
+#[test]
+fn nobody_waits_for_workers_who_rest() {
+    let mut shell = succeeding::<4>(1, one());
+    shell.start();
+    assert_eq!(
+        shell.on(Event::Rest),
+        ["Order(1.1, 101, Quit)", "SayFailed(Unready)"]
+    );
+}
