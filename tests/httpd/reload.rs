@@ -58,6 +58,22 @@ pub(crate) fn a_bad_file_changes_nothing() {
     }
 }
 
+pub(crate) fn workers_that_fail_change_nothing() {
+    let folder = Folder::new("fail");
+    let file = folder.write("config", "text = one");
+    let mut server = Server::start(2, &["--config", &file]);
+    for (fail, why) in [
+        ("exit2", ": a new worker ended with code 2"),
+        ("die", ": a new worker was killed by signal 6"),
+    ] {
+        folder.write("config", &format!("text = two\nfail = {fail}"));
+        server.signal(Signal::HUP);
+        let notice = server.notice(" does not serve");
+        assert!(notice.ends_with(why), "{notice}");
+        assert!(server.ask("/").content.ends_with("\none\n"));
+    }
+}
+
 pub(crate) fn all_logs_are_opened_anew() {
     let folder = Folder::new("logs");
     let (log, moved) = (folder.file("log"), folder.file("log.1"));
