@@ -19,10 +19,10 @@ load_begins() {
   need 10 connections_are 32
 }
 
-# At least so many connections to our port are open.
+# There are at least so many connections of our port, or were a moment ago.
 connections_are() {
   local hex count
-  printf -v hex ':%04X 0100007F:[0-9A-F]* 01' "$port"
+  printf -v hex ':%04X 0100007F:' "$port"
   count=$(grep -c -- "$hex" /proc/net/tcp || :)
   ((count >= $1))
 }

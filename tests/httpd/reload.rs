@@ -125,13 +125,12 @@ pub(crate) fn a_master_is_asked_by_its_pid_file() {
         said.starts_with(&format!("master {}, Running\n", server.pid())),
         "{said}"
     );
-    for worker in server.workers() {
-        assert!(
-            said.lines()
-                .any(|line| line.contains(&format!(" live {worker:>13} "))),
-            "{said}"
-        );
-    }
+    // What is said in a turn is written down at its end.
+    support::in_time("a status with both workers", || {
+        let (_, said) = ask("status");
+        let live = |worker: &i32| said.contains(&format!(" live {worker:>13} "));
+        server.workers().iter().all(live).then_some(())
+    });
 
     let (code, said) = ask("reload");
     assert_eq!(
