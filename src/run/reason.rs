@@ -7,7 +7,7 @@
 //! | 3 | a worker ended | not launched | how it ended; the error |
 //! | 4 | not ready in time | not executed | the error |
 //! | 5 | the master ends | it ended early | how it ended |
-//! | 6 | | it ended in its probation | how it ended |
+//! | 6 | | it ended when it was ready | how it ended |
 //! | 7 | | no room in the table | |
 //! | 8 | | its workers cannot serve | |
 //! | 9 | | not ready in time | |
@@ -135,7 +135,7 @@ impl fmt::Display for Reason {
             (Of::Upgrade, 3) => write!(f, "no process could be made: {}", Error(detail)),
             (Of::Upgrade, 4) => write!(f, "the program cannot be executed: {}", Error(detail)),
             (Of::Upgrade, 5) => write!(f, "the new master {} before it was ready", Ended(detail)),
-            (Of::Upgrade, 6) => write!(f, "the new master {} in its probation", Ended(detail)),
+            (Of::Upgrade, 6) => write!(f, "the new master {} when it was ready", Ended(detail)),
             (Of::Upgrade, 7) => f.write_str("the table has no room for the new workers"),
             (Of::Upgrade, 8) => f.write_str("the new workers cannot serve"),
             (Of::Upgrade, 9) => f.write_str("the new master was not ready in time"),
