@@ -24,7 +24,7 @@ use crate::sys::poll::{BATCH, Events, Poll};
 use crate::sys::process::Ended;
 use crate::sys::signal::SignalSet;
 use crate::sys::{clock, descriptor, orphans, process, signal};
-use crate::table::{Instant, Table};
+use crate::table::{Instant, SlotSet, Table};
 
 /// What tells of orphans.
 const CHILD: SignalSet = SignalSet::of(&[Signal::CHILD]);
@@ -52,6 +52,8 @@ pub struct Master {
     pub(super) waiting: Option<Waiting>,
     pub(super) control: Ends<Parent<End0>>,
     pub(super) mesh: Ends<MeshEnd>,
+    /// Whose mesh pair is made, and whose process is not.
+    pub(super) unforked: SlotSet,
     pub(super) pidfds: Ends<OwnedFd>,
     pub(super) budget: Budget,
     pub(super) mask: SignalSet,
@@ -170,6 +172,7 @@ impl Master {
             waiting: Some(waiting),
             control: Ends::new(),
             mesh: Ends::new(),
+            unforked: SlotSet::EMPTY,
             pidfds: Ends::new(),
             budget: Budget::new(limit),
             mask,
@@ -359,6 +362,10 @@ impl Master {
             }
             self.heed();
             self.tell_phase(service);
+        }
+        // Who was to be forked and is no longer wanted: the place's next life has a pair of its own.
+        while let Some(index) = self.unforked.pop_first() {
+            self.mesh.take(index);
         }
     }
 

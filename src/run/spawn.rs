@@ -72,6 +72,7 @@ impl Master {
             let least = *least.get_or_insert(pair.end0().as_raw_fd() + 2 * count);
             let pair = if count > 1 { pair.apart(least) } else { pair };
             self.mesh.put(index, MeshEnd::Pair(pair));
+            self.unforked.insert(index);
             if let Some(slot) = self.core.table().id_at(index) {
                 self.core.paired(slot);
             }
@@ -88,6 +89,7 @@ impl Master {
             self.pair_all(slot).map_err(ForkError::Refused)?;
         }
         let control = Pair::<Control>::new().map_err(ForkError::Refused)?;
+        self.unforked.remove(slot.index());
         let mesh = match self.mesh.take(slot.index()) {
             Some(MeshEnd::Pair(pair)) => Some(pair),
             _ => None,

@@ -3,12 +3,18 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod fault;
+mod heir;
 mod hostile;
 mod life;
 mod mesh;
+mod refusal;
+mod reload;
+mod upgrade;
 mod world;
 
 fn main() {
+    heir::run_if_asked();
     support::run(support::tests![
         mesh::every_process_holds_what_the_design_allows,
         mesh::everybody_reaches_everybody,
@@ -45,5 +51,30 @@ fn main() {
         life::workers_notice_the_masters_death,
         life::an_orphan_that_drains_sleeps,
         life::too_few_descriptors_are_an_error,
+        reload::a_reload_replaces_everybody,
+        reload::a_reload_that_fails_changes_nothing,
+        reload::a_reload_revives_the_parked,
+        reload::epochs_that_drain_are_bounded,
+        reload::what_is_asked_for_is_done,
+        reload::a_stopped_master_is_seen_and_hears_all_of_it_later,
+        reload::a_terminal_asks_for_nothing,
+        upgrade::an_upgrade_takes_over,
+        upgrade::a_failed_upgrade_changes_nothing,
+        upgrade::a_successor_that_hangs_is_killed,
+        upgrade::an_upgrade_waits_for_the_predecessors_end,
+        upgrade::a_relays_death_is_not_its_childs,
+        fault::a_refused_spawn_is_tried_again,
+        fault::a_refused_spawn_ends_a_reload,
+        fault::a_reload_without_descriptors,
+        fault::an_upgrade_without_descriptors,
+        fault::forks_are_refused,
+        fault::an_upgrade_that_is_refused,
+        fault::a_program_that_cannot_be_executed,
+        fault::a_pid_file_that_cannot_be_moved,
+        fault::a_master_that_cannot_start,
+        fault::a_master_without_a_board,
+        fault::refused_announcements_are_made_again,
+        fault::a_refused_upgrade_can_be_asked_for_again,
+        fault::whoever_comes_after_a_refused_spawn_is_reached,
     ]);
 }

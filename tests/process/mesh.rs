@@ -19,7 +19,7 @@ fn eager(workers: usize) -> Config {
 }
 
 /// A process's descriptors, without those that it was started with.
-type Open = BTreeMap<i32, Descriptor>;
+pub(crate) type Open = BTreeMap<i32, Descriptor>;
 
 fn open(pid: i32, before: &Open) -> Open {
     let mut open = open_in(pid);
@@ -153,7 +153,7 @@ fn wrong(world: &World, before: &Open) -> Result<(), String> {
     Ok(())
 }
 
-fn settles(world: &mut World, before: &Open) {
+pub(crate) fn settles(world: &mut World, before: &Open) {
     world.until("the descriptors are right", |world| {
         let wrong = wrong(world, before);
         world.note = wrong.clone().err().unwrap_or_default();

@@ -4,12 +4,17 @@ use core::time::Duration;
 use std::time::Instant;
 
 use forkmesh::channel::ForkError;
-use forkmesh::machine::{Config, Phase, Report};
-use forkmesh::run::{Event, Exit, Master, Notice, Poller, Service, Sources, Worker, Workers};
+use forkmesh::machine::{Config, ExitStatus, Phase, Report};
+use forkmesh::run::{
+    Event, Exit, Master, Notice, Offer, PidFileError, Poller, Refused, Reload, Service, Sources,
+    Worker, Workers,
+};
 use forkmesh::table::{Pid, SlotId, State};
 use forkmesh::wire::Message;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
+
+use crate::heir::Program;
 
 /// Not worth remembering.
 pub(crate) const NOISE: u32 = 12;
@@ -36,6 +41,9 @@ pub(crate) const ECHO: u32 = 10;
 /// Do something that only this test knows.
 pub(crate) const DO: u32 = 11;
 
+/// Answer to the master: the log files were opened again.
+pub(crate) const REOPENED: u32 = 13;
+
 /// What one worker was heard to say.
 #[derive(Debug)]
 pub(crate) struct Said {
@@ -52,6 +60,13 @@ pub(crate) struct Lab {
     pub(crate) phases: Vec<Phase>,
     /// Why a process could not be made, the last time.
     pub(crate) refused: Option<ForkError>,
+    /// What is said to a reload.
+    pub(crate) reload: fn(Reload) -> Result<usize, Refused>,
+    /// What takes over in an upgrade.
+    pub(crate) program: Option<Program>,
+    pub(crate) reopened: usize,
+    pub(crate) ignored: Vec<i32>,
+    pub(crate) pid_file: Vec<PidFileError>,
 }
 
 /// A master and its service.
@@ -67,8 +82,20 @@ impl Service for Lab {
         (self.work)(worker)
     }
 
+    fn reload(&mut self, next: Reload) -> Result<usize, Refused> {
+        (self.reload)(next)
+    }
+
+    fn upgrade<'s>(&'s self, offer: &mut Offer<'s>) -> Result<(), Refused> {
+        self.program.as_ref().ok_or(Refused)?.offer(offer);
+        Ok(())
+    }
+
     fn notice(&mut self, _: &mut Workers<'_>, notice: Notice) {
         match notice {
+            Notice::Reopen => self.reopened += 1,
+            Notice::Ignored { signal } => self.ignored.push(signal),
+            Notice::PidFile(why) => self.pid_file.push(why),
             Notice::Report(report) => self.reports.push(report),
             Notice::Phase(phase) => self.phases.push(phase),
             Notice::SpawnRefused { why, .. } => self.refused = Some(why),
@@ -110,17 +137,26 @@ impl World {
 
     /// Starts a master that was made before.
     pub(crate) fn of(master: Box<Master>, work: fn(&mut Worker) -> Exit) -> Self {
+        let mut world = Self::unstarted(master, work);
+        world.master.start(&mut world.lab).expect("started");
+        world
+    }
+
+    pub(crate) fn unstarted(master: Box<Master>, work: fn(&mut Worker) -> Exit) -> Self {
         let lab = Lab {
             work,
             reports: Vec::new(),
             said: Vec::new(),
             phases: Vec::new(),
             refused: None,
+            reload: |next| Ok(next.workers),
+            program: None,
+            reopened: 0,
+            ignored: Vec::new(),
+            pid_file: Vec::new(),
         };
         let note = String::new();
-        let mut world = Self { master, lab, note };
-        world.master.start(&mut world.lab).expect("started");
-        world
+        Self { master, lab, note }
     }
 
     /// Turns until it is so.
@@ -154,6 +190,29 @@ impl World {
                 _ => None,
             })
             .collect()
+    }
+
+    /// Turns until a report is of this kind, and takes it out.
+    pub(crate) fn reported<T>(&mut self, what: &str, kind: impl Fn(&Report) -> Option<T>) -> T {
+        let mut found = None;
+        self.until(what, |world| {
+            let reports = &mut world.lab.reports;
+            let at = reports.iter().position(|report| kind(report).is_some());
+            found = at.and_then(|at| kind(&reports.remove(at)));
+            found.is_some()
+        });
+        found.expect("found")
+    }
+
+    /// How the workers that have ended did so; said once.
+    pub(crate) fn exits(&mut self) -> Vec<ExitStatus> {
+        let exited = |report: &mut Report| matches!(report, Report::Exited(..));
+        let exits = self.lab.reports.extract_if(.., exited);
+        let exits = exits.filter_map(|report| match report {
+            Report::Exited(_, _, status) => Some(status),
+            _ => None,
+        });
+        exits.collect()
     }
 
     pub(crate) fn spawned(&self) -> usize {
@@ -281,6 +340,7 @@ pub(crate) fn obey(worker: &mut Worker, mut act: impl FnMut(&mut Worker, Message
         while let Some(event) = worker.receive() {
             match event {
                 Event::Quit | Event::Terminate => return Exit::SUCCESS,
+                Event::Reopen => say(worker, Message::new(REOPENED, [0; 16])),
                 Event::Message {
                     from,
                     message,
