@@ -18,7 +18,7 @@
 //! | `FIOASYNC`, `F_SETOWN` | none | the master has its ends in epoll, and needs no SIGIO |
 //! | `fork` | [`Pair::fork`](crate::channel::Pair::fork) | wants [`Alone`](crate::channel::Alone), the proof that no other thread runs; the child cannot return into its parent's code |
 //! | `proc` and `data` | [`Service::work`](crate::run::Service::work) | its result is the exit code; the number that nginx passes in `data` is [`Worker::number`](crate::run::Worker::number) |
-//! | `ngx_exec_new_binary`, `ngx_execute` | not yet | |
+//! | `ngx_exec_new_binary`, `ngx_execute` | [`Service::upgrade`](crate::run::Service::upgrade) fills an [`Offer`](crate::run::Offer); [`Action::Launch`](crate::machine::Action::Launch) | descriptors travel by a socket under names, not by number in an environment string; the new master says READY, or the old one goes on |
 //! | `ngx_start_cache_manager_processes`, `ngx_cache_manager_process_cycle` and its two handlers | not yet | every child is a worker |
 //! | `ngx_single_process_cycle` | not yet | |
 //!
@@ -52,7 +52,9 @@
 //! | TERM, then KILL after 3.15 s | [`Config::terminate_ms`](crate::machine::Config::terminate_ms) | 3 s unless told otherwise, for each worker by itself |
 //! | QUIT waits for ever | [`Config::quit_ms`](crate::machine::Config::quit_ms) | 30 s unless told otherwise, then TERMINATE, then SIGKILL |
 //! | `ngx_unlock_mutexes` | [`sync::recover`](crate::sync::recover) | the next owner is told; `run` has no zones yet, and so calls it not yet |
-//! | `ngx_init_cycle` at HUP, and the 100 ms before the old workers are told to quit | not yet | [`Worker::ready`](crate::run::Worker::ready) is there to take the place of the 100 ms |
+//! | `ngx_init_cycle` at HUP, and the 100 ms before the old workers are told to quit | [`Service::reload`](crate::run::Service::reload); [`Report::Reloaded`](crate::machine::Report::Reloaded), [`ReloadFailed`](crate::machine::Report::ReloadFailed) | [`Worker::ready`](crate::run::Worker::ready) of all new workers takes the place of the 100 ms; whatever fails before, the old ones serve on |
+//! | WINCH | [`Workers::rest`](crate::run::Workers::rest), [`Duty`](crate::machine::Duty) | whether or not it is a daemon, if a process sent it |
+//! | no counterpart | TTIN, TTOU: [`Workers::more`](crate::run::Workers::more), [`fewer`](crate::run::Workers::fewer) | |
 //! | `ngx_master_process_exit` | [`Action::Exit`](crate::machine::Action::Exit) | `run` returns; a master without workers ends as well when it is told to |
 //!
 //! ## The worker's life
@@ -70,7 +72,7 @@
 //! | `EPOLLEXCLUSIVE` | [`Interest::EXCLUSIVE`](crate::run::Interest::EXCLUSIVE) | the flag alone |
 //! | `worker_shutdown_timeout` | [`Config::quit_ms`](crate::machine::Config::quit_ms) | the master's deadline; closing connections sooner is the service's |
 //! | `exit_process` hooks, `ngx_worker_process_exit` | return from [`Service::work`](crate::run::Service::work) | ends by `exit_group`: no handler or buffer of the master's runs; a panic ends with 101 |
-//! | a worker does not look whether its master lives | [`Sources::MASTER`](crate::run::Sources::MASTER), [`Worker::is_orphan`](crate::run::Worker::is_orphan) | it is told [`Quit`](crate::run::Event::Quit) |
+//! | a worker does not look whether its master lives | [`Sources::MASTER`](crate::run::Sources::MASTER), [`Worker::is_orphan`](crate::run::Worker::is_orphan) | it is told [`Quit`](crate::run::Event::Quit), or serves on and is told [`Orphaned`](crate::run::Event::Orphaned): [`Orphans`](crate::machine::Orphans) |
 //!
 //! ## What surrounds them
 //!
@@ -78,10 +80,11 @@
 //! |---|---|
 //! | `main`, and its choice between master and single process | the user's; see the example `ping` |
 //! | `ngx_daemon`, `ngx_setproctitle` | not yet |
-//! | `ngx_create_pidfile`, `ngx_delete_pidfile` | not yet; the example `httpd` has one of its own |
-//! | `ngx_signal_process` (`-s stop`, `quit`, `reopen`, `reload`) | not yet |
-//! | `ngx_open_listening_sockets`, `ngx_add_inherited_sockets`, `ngx_close_listening_sockets` | not yet: open what you need before [`run::Master::run`](crate::run::Master::run), and workers inherit it |
-//! | `ngx_reopen_files` | [`Event::Reopen`](crate::run::Event::Reopen) in a worker; in the master not yet |
+//! | `ngx_create_pidfile`, `ngx_delete_pidfile` | [`PidFile`](crate::run::PidFile): published whole, and locked; [`Master::keep`](crate::run::Master::keep) sets it aside and takes it back in an upgrade |
+//! | `ngx_signal_process` (`-s stop`, `quit`, `reopen`, `reload`) | [`Instance`](crate::run::Instance): checks that the process has the lock, signals by pidfd, waits for the outcome; [`Status`](crate::run::Status) |
+//! | `ngx_open_listening_sockets`, `ngx_close_listening_sockets` | not yet: open what you need before [`run::Master::run`](crate::run::Master::run), and workers inherit it |
+//! | `ngx_add_inherited_sockets`, the variable `NGINX` | [`Handover`](crate::run::Handover) |
+//! | `ngx_reopen_files` | [`Notice::Reopen`](crate::run::Notice::Reopen) in the master, then [`Event::Reopen`](crate::run::Event::Reopen) in each worker |
 //! | `ngx_debug_point` | not yet |
 //!
 //! ## Shared memory and locks
@@ -103,14 +106,14 @@
 //! |---|---|---|
 //! | `ngx_process_t` | [`Slot`](crate::table::Slot) | plain data: ends and pidfds lie beside the table |
 //! | `.pid` | [`State::pid`](crate::table::State::pid) | an `Option`; never 0 or -1 |
-//! | `.status` | [`ExitStatus`](crate::machine::ExitStatus), [`Master::last_exit`](crate::machine::Master::last_exit) | code or signal, taken apart |
+//! | `.status` | [`ExitStatus`](crate::machine::ExitStatus), [`Master::last_exit`](crate::machine::Master::last_exit) | code or signal, taken apart; how long it lived, whether it was ready, what it failed at |
 //! | `.channel[0]` | [`Parent<End0>`](crate::channel::Parent), for siblings [`Peer<End0>`](crate::channel::Peer) | of two pairs: [`Control`](crate::channel::Control) and [`Mesh`](crate::channel::Mesh) |
 //! | `.channel[1]` | [`Child<End1>`](crate::channel::Child) | in the child alone |
 //! | `.proc`, `ngx_spawn_proc_pt`, `.data` | [`Service`](crate::run::Service), [`Slot::number`](crate::table::Slot::number) | one service for all workers |
 //! | `.name` | not yet | |
 //! | `.respawn` | [`Policy`](crate::table::Policy), set by [`Config::restart`](crate::machine::Config::restart) | always, on failure, on success, never |
-//! | `.just_spawn` | [`Slot::epoch`](crate::table::Slot::epoch) | a number to compare; the reload that does so: not yet |
-//! | `.detached` | [`Policy::DETACHED`](crate::table::Policy::DETACHED) | the name of it; spawning such a process: not yet |
+//! | `.just_spawn` | [`Slot::epoch`](crate::table::Slot::epoch) | a number to compare |
+//! | `.detached` | [`Successor`](crate::run::Successor) | the new binary of an upgrade is the one such process; it has no slot |
 //! | `.exiting` | [`State::Retiring`](crate::table::State::Retiring) | has a deadline |
 //! | `.exited` | [`State::Reclaiming`](crate::table::State::Reclaiming) | then [`Cooling`](crate::table::State::Cooling), [`Parked`](crate::table::State::Parked) or [`Vacant`](crate::table::State::Vacant) |
 //! | `ngx_processes` | [`Table`](crate::table::Table) in the master, [`Roster`](crate::machine::Roster) in a worker | the master is not in it, as in nginx |
@@ -120,7 +123,7 @@
 //! | `ngx_channel`: which descriptor a child is to watch | [`Sources::CONTROL`](crate::run::Sources::CONTROL), [`Sources::MESH`](crate::run::Sources::MESH) | |
 //! | `ngx_pid` | not kept; the siblings' are in [`Worker::siblings`](crate::run::Worker::siblings) | |
 //! | `ngx_parent` | [`Sources::MASTER`](crate::run::Sources::MASTER) | a pidfd, which cannot come to mean another process |
-//! | `ngx_process` (single, master, signaller, worker, helper) | [`run::Master`](crate::run::Master) or [`run::Worker`](crate::run::Worker) | which one a process has is what it is; the other three: not yet |
+//! | `ngx_process` (single, master, signaller, worker, helper) | [`run::Master`](crate::run::Master) or [`run::Worker`](crate::run::Worker) | which one a process has is what it is; a signaller is an [`Instance`](crate::run::Instance); the other two: not yet |
 //! | `ngx_worker` | [`Worker::number`](crate::run::Worker::number) | a successor has its predecessor's, as in nginx |
 //! | `ngx_cycle_t` | [`Config`](crate::machine::Config), and whatever the [`Service`](crate::run::Service) holds | no list of modules, no pool |
 //!
@@ -157,10 +160,10 @@
 //! | nginx | here | what is different |
 //! |---|---|---|
 //! | `NGX_PROCESS_NORESPAWN`, -1 | [`NoRespawn`](crate::table::SpawnMode::NoRespawn): [`Policy::empty`](crate::table::Policy::empty) | |
-//! | `NGX_PROCESS_JUST_SPAWN`, -2 | [`JustSpawn`](crate::table::SpawnMode::JustSpawn): the same, of a new epoch | a second epoch: not yet |
+//! | `NGX_PROCESS_JUST_SPAWN`, -2 | [`JustSpawn`](crate::table::SpawnMode::JustSpawn): the same, of a new epoch | |
 //! | `NGX_PROCESS_RESPAWN`, -3 | [`Respawn`](crate::table::SpawnMode::Respawn): [`Policy::RESTART`](crate::table::Policy::RESTART), the default | |
-//! | `NGX_PROCESS_JUST_RESPAWN`, -4 | [`JustRespawn`](crate::table::SpawnMode::JustRespawn): the same, of a new epoch | a second epoch: not yet |
-//! | `NGX_PROCESS_DETACHED`, -5 | [`Detached`](crate::table::SpawnMode::Detached): [`Policy::DETACHED`](crate::table::Policy::DETACHED) | spawning one: not yet |
+//! | `NGX_PROCESS_JUST_RESPAWN`, -4 | [`JustRespawn`](crate::table::SpawnMode::JustRespawn): the same, of a new epoch | |
+//! | `NGX_PROCESS_DETACHED`, -5 | [`Detached`](crate::table::SpawnMode::Detached): [`Policy::DETACHED`](crate::table::Policy::DETACHED) | the new binary of an upgrade, which has no slot: [`Successor`](crate::run::Successor) |
 //! | a slot, ≥ 0 | [`Change::Elapsed`](crate::table::Change::Elapsed), then [`Action::Spawn`](crate::machine::Action::Spawn) | the slot keeps number and policy; its life is a new one |
 //!
 //! # Commands
@@ -183,19 +186,19 @@
 //!
 //! | nginx | master here | worker here |
 //! |---|---|---|
-//! | HUP: reload | not yet: [`Notice::Ignored`](crate::run::Notice::Ignored) | nothing: it is the master's |
-//! | USR1: reopen | not yet: [`Notice::Ignored`](crate::run::Notice::Ignored) | [`Event::Reopen`](crate::run::Event::Reopen), if a process sent it |
-//! | USR2: new binary | not yet: [`Notice::Ignored`](crate::run::Notice::Ignored) | nothing |
-//! | WINCH: no more workers | not yet: [`Notice::Ignored`](crate::run::Notice::Ignored) | nothing; in nginx a daemon's worker quits |
+//! | HUP: reload | [`Event::Reload`](crate::machine::Event::Reload) | nothing: it is the master's |
+//! | USR1: reopen | [`Notice::Reopen`](crate::run::Notice::Reopen), then each worker | [`Event::Reopen`](crate::run::Event::Reopen), if a process sent it |
+//! | USR2: new binary | [`Event::Upgrade`](crate::machine::Event::Upgrade), in the foreground too | nothing |
+//! | WINCH: no more workers | [`Event::Rest`](crate::machine::Event::Rest), if a process sent it | nothing; in nginx a daemon's worker quits |
 //! | QUIT | all workers are told to [`Quit`](crate::run::Event::Quit) | [`Event::Quit`](crate::run::Event::Quit), if a process sent it |
 //! | TERM | all workers end: SIGTERM by pidfd | [`Event::Terminate`](crate::run::Event::Terminate), if a process sent it |
 //! | INT: as TERM | as TERM | nothing: a terminal sends it to the whole group, and the master acts on it |
-//! | CHLD | only wakes it: the pidfd says who | its default; a worker may have children |
+//! | CHLD | not read: a pidfd says who. As PID 1, or after [`adopt_orphans`](crate::run::Master::adopt_orphans): whoever else has ended is reaped | its default; a worker may have children |
 //! | ALRM: the delay is over | not used, and not touched | not touched |
 //! | IO: a channel moved | not used, and not touched | not touched |
 //! | SYS: ignored | not touched | not touched |
 //! | PIPE: ignored | ignored; sends ask for no SIGPIPE too | the same |
-//! | no TTIN, TTOU | not yet, not touched | not touched |
+//! | no TTIN, TTOU | one worker more, one less, if a process sent it | nothing |
 //!
 //! # Global flags
 //!
@@ -204,12 +207,14 @@
 //! | `ngx_reap` | a pidfd is readable: [`Event::Exited`](crate::machine::Event::Exited) |
 //! | `ngx_terminate` | master [`Phase::Stopping`](crate::machine::Phase::Stopping), worker [`Life::Ending`](crate::machine::Life::Ending) |
 //! | `ngx_quit`, `ngx_exiting` | master [`Phase::Draining`](crate::machine::Phase::Draining), worker [`Life::Draining`](crate::machine::Life::Draining) |
-//! | `ngx_reopen` | [`Event::Reopen`](crate::run::Event::Reopen) in a worker; in the master not yet |
+//! | `ngx_reopen` | [`Notice::Reopen`](crate::run::Notice::Reopen), [`Event::Reopen`](crate::run::Event::Reopen) |
 //! | `ngx_sigalrm` | [`Event::Elapsed`](crate::machine::Event::Elapsed) |
 //! | `ngx_sigio` | none: it is never read in nginx |
-//! | `ngx_reconfigure`, `ngx_noaccept`, `ngx_change_binary`, `ngx_new_binary` | not yet |
-//! | `ngx_noaccepting`, `ngx_restart` | not yet |
-//! | `ngx_inherited`, `ngx_daemonized`, `ngx_debug_quit` | not yet |
+//! | `ngx_reconfigure`, `ngx_noaccept`, `ngx_change_binary` | kept until what is under way has an outcome, all of them: [`machine`](crate::machine) |
+//! | `ngx_new_binary` | [`Upgrade`](crate::machine::Upgrade): never -1 |
+//! | `ngx_noaccepting`, `ngx_restart` | [`Duty`](crate::machine::Duty): one word, so that they cannot disagree |
+//! | `ngx_inherited` | [`Handover::receive`](crate::run::Handover::receive) |
+//! | `ngx_daemonized`, `ngx_debug_quit` | not yet |
 //! | `live` | [`Table::is_empty`](crate::table::Table::is_empty) |
 //! | `delay` | [`Slot::deadline`](crate::table::Slot::deadline), one for each slot |
 //! | `sigio`, how many wake-ups to let pass | none: a wake-up does not repeat an order |

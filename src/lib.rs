@@ -22,14 +22,14 @@
 //! | [`table`] | nothing | forbidden | `tests/table.rs`, `tests/exhaustive.rs` |
 //! | `sys` | nothing | allowed | `tests/channel.rs`, `tests/process` |
 //! | [`sync`] | `sys::futex` (not under loom), `table` | forbidden | `tests/loom.rs`, `tests/mutex.rs` |
-//! | [`wire`] | `table` | forbidden | golden bytes, fuzz target `channel_decode` |
-//! | [`machine`] | `table`, `wire` | forbidden | every order of events, mutants |
+//! | [`wire`] | `table` | forbidden | golden bytes, `tests/board.rs`, fuzz targets `channel_decode` and `handover` |
+//! | [`machine`] | `table`, `wire` | forbidden | every order of events, mutants, fuzz target `master` |
 //! | [`channel`] | `sys`, `table`, `wire` | forbidden | compile-fail tests, `tests/channel.rs` |
-//! | [`run`] | all of them | forbidden | `tests/process`, `tests/footprint.rs` |
+//! | [`run`] | all of them | forbidden | `tests/process`, `tests/handover.rs`, `tests/instance.rs`, `tests/footprint.rs`, `tests/torture.rs` |
 //!
 //! `tests/house.rs` reads the source and holds this table.
 //!
-//! # Three flows
+//! # Five flows
 //!
 //! ```text
 //!   a worker is born    machine: Vacant → Starting, Action::Spawn ─► run::spawn: Pair ─► fork ─┬► Parent<End0>, Event::Spawned
@@ -37,6 +37,10 @@
 //!   a frame arrives     recvmsg ─► Inbox ─► Frame (shape) ─► Command (meaning) ─► machine::Worker ─► Peer<End0>, or the user
 //!   a worker dies       pidfd readable ─► waitid ─► Event::Exited ─► Action::Reclaim ─► Cooling ─► Action::Spawn
 //!                                                            └─► CLOSE and OPEN to every sibling, when its socket has room
+//!   HUP                 Event::Reload ─► Action::Load ─► Service::reload ─► a new epoch is spawned; when all of it is READY,
+//!                                                            the old one is told to quit; else the new one is, and the old serves on
+//!   USR2                Event::Upgrade ─► Action::Launch ─► Service::upgrade ─► fork, exec ─► Handover::receive ─► READY by the socket
+//!                                                            └─► the old workers go; if the new master dies in its probation, they come back
 //! ```
 //!
 //! # Features

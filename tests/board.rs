@@ -1,5 +1,9 @@
 //! The board's bytes: ours, and bytes that are not.
 
+use std::collections::BTreeSet;
+
+use forkmesh::machine::{ExitStatus, ReloadError, UpgradeError};
+use forkmesh::run::Reason;
 use forkmesh::table::{After, Pid, SLOTS, SlotId, SlotIndex, State};
 use forkmesh::wire::board::{
     BOARD_SIZE, Ended, Failure, HEADER_SIZE, Header, LAYOUT, Last, Outcome, Phase, ROW_SIZE,
@@ -206,6 +210,53 @@ fn placed<const N: usize>(parts: &[(usize, &[u8])]) -> [u8; N] {
         bytes[*at..at + part.len()].copy_from_slice(part);
     }
     sealed(bytes)
+}
+
+#[test]
+fn every_failure_has_a_number_and_words() {
+    let code = ExitStatus::Code(2);
+    let (signal, core) = (9, false);
+    let by_signal = ExitStatus::Killed { signal, core };
+    let reloads = [
+        ReloadError::Refused,
+        ReloadError::SpawnFailed(SlotId::MASTER),
+        ReloadError::Died(SlotId::MASTER, code),
+        ReloadError::Deadline,
+        ReloadError::Ended,
+    ];
+    let upgrades = [
+        UpgradeError::Refused,
+        UpgradeError::PidFile,
+        UpgradeError::NotLaunched(11),
+        UpgradeError::NotExecuted(11),
+        UpgradeError::Died(code),
+        UpgradeError::DiedReady(by_signal),
+        UpgradeError::NoRoom,
+        UpgradeError::Unready,
+        UpgradeError::Deadline,
+        UpgradeError::Standing,
+        UpgradeError::Ended,
+    ];
+    let reloads = reloads.map(Reason::from);
+    let upgrades = upgrades.map(Reason::from);
+    for (number, reason) in (1..).zip(reloads) {
+        assert_eq!(Reason::reload(number, reason.detail()), reason);
+    }
+    for (number, reason) in (1..).zip(upgrades) {
+        assert_eq!(Reason::upgrade(number, reason.detail()), reason);
+    }
+    assert_eq!([reloads[2].detail(), upgrades[5].detail()], [2, -9]);
+    for reasons in [&reloads[..], &upgrades[..]] {
+        let words: BTreeSet<String> = reasons.iter().map(Reason::to_string).collect();
+        assert_eq!(words.len(), reasons.len());
+        assert!(words.iter().all(|words| !words.starts_with("reason ")));
+    }
+    for number in 0..=u8::MAX {
+        for detail in [i32::MIN, -1, 0, 4095, 4096, i32::MAX] {
+            assert!(!Reason::reload(number, detail).to_string().is_empty());
+            assert!(!Reason::upgrade(number, detail).to_string().is_empty());
+        }
+    }
 }
 
 #[test]

@@ -11,15 +11,19 @@
 //! so itself: `Master::digest`), or in which slot is which. Times in the configurations are
 //! multiples of a tick, so there are finitely many.
 
+#[path = "exhaustive/checks.rs"]
+mod checks;
+#[path = "exhaustive/operator.rs"]
+mod operator;
 #[path = "exhaustive/world.rs"]
 mod world;
 
 use std::collections::{HashSet, VecDeque};
 
-use forkmesh::machine::{Action, Backoff, Config, Event, Phase, Report};
-use forkmesh::table::{After, State};
+use forkmesh::machine::{Action, Backoff, Config, Event, ExitStatus, Phase, Report, Upgrades};
+use forkmesh::table::{After, Policy, State};
 
-use crate::world::{Clock, Polling, Step, World};
+use crate::world::{Clock, Menu, Polling, Step, World};
 
 /// Far more than there are: a fault that makes them endless is found before memory ends.
 const MOST_WORLDS: usize = 200_000;
@@ -57,6 +61,12 @@ fn check_reports<const N: usize>(
                 assert!(*delay_ms > 0);
                 delayed += 1;
             }
+            Action::Report(
+                Report::Reloaded(_)
+                | Report::ReloadFailed(..)
+                | Report::Upgraded(_)
+                | Report::UpgradeFailed(_),
+            ) => {} // the operator looks at them
             Action::Report(report) => {
                 assert_eq!(expected.pop(), Some(*report), "{step:?}");
             }
@@ -64,24 +74,22 @@ fn check_reports<const N: usize>(
         }
     }
     assert_eq!(expected, [], "not reported");
-    let count = |world: &World<N>, wanted: [State; 2]| {
+    let of = |world: &World<N>, wanted: [State; 2]| {
         let states = (0..N).map(|place| world.state(place));
         states.filter(|state| wanted.contains(state)).count()
     };
     let parks = [State::Parked, State::Reclaiming(After::Park)];
     let cools = [State::Cooling, State::Reclaiming(After::Cool)];
-    if let Step::Event(Event::SpawnFailed(_) | Event::Exited(..)) = step {
-        assert_eq!(
-            parked,
-            count(after, parks) - count(before, parks),
-            "{step:?}"
-        );
-        assert!(
-            delayed <= count(after, cools) - count(before, cools),
-            "{step:?}"
-        );
-    } else {
-        assert_eq!((parked, delayed), (0, 0), "{step:?}");
+    match step {
+        // A reload may take the slot of one that was given up.
+        Step::Event(Event::SpawnFailed(_) | Event::Exited(..)) if before.operator.reloads() => {
+            assert!(parked + delayed <= 1, "{step:?}");
+        }
+        Step::Event(Event::SpawnFailed(_) | Event::Exited(..)) => {
+            assert_eq!(parked, of(after, parks) - of(before, parks), "{step:?}");
+            assert!(delayed <= of(after, cools) - of(before, cools), "{step:?}");
+        }
+        _ => assert_eq!((parked, delayed), (0, 0), "{step:?}"),
     }
 }
 
@@ -96,6 +104,7 @@ fn walk<const N: usize>(name: &str, mut first: World<N>, clock: Clock, polling: 
             first.perform(action);
         }
     }
+    let ending = first.menu.ends;
     let mut seen = HashSet::from([first.key(polling)]);
     let mut ends = 0;
     let mut next = VecDeque::from([first]);
@@ -117,13 +126,14 @@ fn walk<const N: usize>(name: &str, mut first: World<N>, clock: Clock, polling: 
             if after.master.phase() != Phase::Running {
                 after.check_end();
             }
+            after.check_given_up();
             assert!(seen.len() < MOST_WORLDS, "the walk does not end");
             ends += usize::from(after.exited);
             next.push_back(after);
         }
     }
     println!("{name}: {} worlds, {steps} steps, {ends} ends", seen.len());
-    assert!(ends > 0, "an end is reachable");
+    assert_eq!(ends > 0, ending, "an end is reachable");
     seen.len()
 }
 
@@ -207,4 +217,202 @@ fn two_slots_with_a_mesh() {
         Polling::Drained,
     );
     assert!(worlds >= 6_500, "{worlds}");
+}
+
+const CRASH: ExitStatus = ExitStatus::Code(1);
+
+/// No worker is tried twice, and every time is one tick.
+fn bare(workers: usize) -> Config {
+    let backoff = Backoff::new()
+        .jitter_percent(0)
+        .eager()
+        .delay_ms(10, 10)
+        .park_after(1)
+        .reset_ms(0);
+    let config = Config::new().backoff(backoff).workers(workers);
+    let config = config.quit_ms(10).terminate_ms(10).reload_ms(10);
+    config.upgrade_ms(10).probation_ms(10).mesh(false)
+}
+
+/// Workers crash, and nobody ends the master.
+const CRASHES: Menu = Menu {
+    statuses: &[CRASH],
+    ends: false,
+    ..Menu::LIVES
+};
+
+/// All that an operator can ask for, but TTIN and TTOU.
+const EVERYTHING: Menu = Menu {
+    ends: true,
+    reloads: &[1],
+    rest: true,
+    upgrades: true,
+    ..CRASHES
+};
+
+/// With an operator, and with so many slots of a predecessor.
+fn operate<const N: usize>(name: &str, config: Config, menu: Menu, foreign: usize) -> usize {
+    let world = World::<N>::with(config, false, menu, foreign);
+    walk(name, world, Clock::Deadline, Polling::Drained)
+}
+
+/// An operator's events come between any two polls, too.
+fn operate_stepwise(name: &str, menu: Menu) -> usize {
+    let world = World::<1>::with(bare(1), false, menu, 0);
+    walk(name, world, Clock::Deadline, Polling::Stepwise)
+}
+
+#[test]
+fn reloads_that_fit() {
+    let menu = Menu {
+        reloads: &[1, 0],
+        ..CRASHES
+    };
+    let worlds = operate::<2>("reloads that fit", bare(1), menu, 0);
+    assert!(worlds >= 1_000, "{worlds}");
+}
+
+#[test]
+fn reloads_that_do_not_fit() {
+    let menu = Menu {
+        reloads: &[1, 2],
+        statuses: &[CRASH, ExitStatus::FATAL],
+        ..CRASHES
+    };
+    let worlds = operate::<2>("reloads that do not fit", bare(2), menu, 0);
+    assert!(worlds >= 6_000, "{worlds}");
+}
+
+#[test]
+fn reloads_in_steps() {
+    let menu = Menu {
+        reloads: &[2],
+        ..CRASHES
+    };
+    let worlds = operate::<3>("reloads in steps", bare(2), menu, 0);
+    assert!(worlds >= 18_000, "{worlds}");
+}
+
+#[test]
+fn reloads_of_more_workers_than_slots() {
+    let menu = Menu {
+        reloads: &[1, 2],
+        ..CRASHES
+    };
+    let worlds = operate::<2>("more workers than slots", bare(3), menu, 0);
+    assert!(worlds >= 1, "{worlds}");
+}
+
+#[test]
+fn reloads_of_workers_that_have_done_their_work() {
+    let menu = Menu {
+        reloads: &[1],
+        restarts: false,
+        statuses: &[ExitStatus::SUCCESS],
+        ..CRASHES
+    };
+    let config = bare(1).restart(Policy::RESTART_ON_FAILURE);
+    let worlds = operate::<2>("reloads of the done", config, menu, 0);
+    assert!(worlds >= 700, "{worlds}");
+}
+
+#[test]
+fn reloads_and_ends() {
+    let menu = Menu {
+        reloads: &[1],
+        ends: true,
+        statuses: &[CRASH, ExitStatus::FATAL],
+        ..CRASHES
+    };
+    let worlds = operate::<2>("reloads and ends", bare(1), menu, 0);
+    assert!(worlds >= 1_400, "{worlds}");
+}
+
+#[test]
+fn rest_and_count() {
+    let menu = Menu {
+        rest: true,
+        count: true,
+        reloads: &[1],
+        ..CRASHES
+    };
+    let worlds = operate::<2>("rest and count", bare(1), menu, 0);
+    assert!(worlds >= 20_000, "{worlds}");
+}
+
+#[test]
+fn everything_of_one_slot() {
+    let menu = Menu {
+        count: true,
+        ..EVERYTHING
+    };
+    let worlds = operate::<1>("everything, one slot", bare(1), menu, 0);
+    assert!(worlds >= 2_500, "{worlds}");
+}
+
+#[test]
+fn everything_of_two_slots() {
+    let worlds = operate::<2>("everything, two slots", bare(1), EVERYTHING, 0);
+    assert!(worlds >= 45_000, "{worlds}");
+}
+
+#[test]
+fn upgrades_by_hand() {
+    let config = bare(1).upgrades(Upgrades::Manual);
+    let worlds = operate::<1>("upgrades by hand", config, EVERYTHING, 0);
+    assert!(worlds >= 3_000, "{worlds}");
+}
+
+#[test]
+fn successors_that_reload() {
+    let menu = Menu {
+        reloads: &[1],
+        ..CRASHES
+    };
+    let worlds = operate::<3>("successors that reload", bare(1), menu, 1);
+    assert!(worlds >= 10_000, "{worlds}");
+}
+
+#[test]
+fn successors_that_upgrade() {
+    let menu = Menu {
+        upgrades: true,
+        ends: true,
+        ..CRASHES
+    };
+    let worlds = operate::<2>("successors that upgrade", bare(1), menu, 1);
+    assert!(worlds >= 6_000, "{worlds}");
+}
+
+#[test]
+fn successors_without_room() {
+    let menu = Menu {
+        ends: true,
+        ..CRASHES
+    };
+    let worlds = operate::<2>("successors without room", bare(2), menu, 1);
+    assert!(worlds >= 250, "{worlds}");
+}
+
+#[test]
+fn reloads_with_events_between_polls() {
+    let menu = Menu {
+        reloads: &[1],
+        rest: true,
+        ..CRASHES
+    };
+    let worlds = operate_stepwise("reloads, stepwise", menu);
+    assert!(worlds >= 6_000, "{worlds}");
+}
+
+#[test]
+fn upgrades_with_events_between_polls() {
+    let menu = Menu {
+        upgrades: true,
+        rest: true,
+        ends: true,
+        ..CRASHES
+    };
+    let worlds = operate_stepwise("upgrades, stepwise", menu);
+    assert!(worlds >= 12_000, "{worlds}");
 }

@@ -185,7 +185,7 @@ fn nothing_is_allocated() {
             "respawns, announcements, batches and messages"
         );
         assert_eq!(quiet.failed, 0, "and no worker does");
-        drop(Box::new(1));
+        drop(core::hint::black_box(Box::new(1))); // or it is optimized away
         assert_eq!(
             ASKED.load(Relaxed) - before,
             1,
@@ -221,9 +221,9 @@ fn sizes() {
     // Without std a descriptor's type has no spare value, and one that may be missing takes twice the
     // room.
     let (master, worker, inbox) = if cfg!(feature = "std") {
-        (192, 31, 7)
+        (198, 31, 7)
     } else {
-        (200, 35, 7)
+        (206, 35, 7)
     };
     assert!(kib(size_of::<Master>()) <= master);
     assert!(kib(size_of::<Worker>()) <= worker);

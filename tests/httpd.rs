@@ -13,6 +13,8 @@ mod load;
 mod mesh;
 #[path = "httpd/protocol.rs"]
 mod protocol;
+#[path = "httpd/relay.rs"]
+mod relay;
 #[path = "httpd/reload.rs"]
 mod reload;
 #[path = "httpd/server.rs"]
@@ -54,10 +56,17 @@ fn main() {
         settings::a_log_that_was_moved_is_opened_anew,
         reload::a_reload_puts_new_settings_in_force,
         reload::a_bad_file_changes_nothing,
+        reload::workers_that_fail_change_nothing,
         reload::all_logs_are_opened_anew,
         reload::a_master_is_asked_by_its_pid_file,
         upgrade::another_program_takes_over_and_nothing_is_lost,
         upgrade::an_upgrade_that_fails_changes_nothing,
+        upgrade::a_successor_has_its_time,
+        upgrade::both_serve_where_upgrades_are_manual,
+        relay::pid_1_stays_and_the_chain_does_not_grow,
+        relay::pid_1_ends_as_its_last_master_does,
+        relay::a_relay_stays_where_it_is_asked_for,
+        relay::workers_without_a_master_serve_on_where_they_shall,
         life::a_killed_worker_is_replaced_in_no_time,
         life::a_crash_loop_is_delayed,
         life::terminate_ends_at_once,

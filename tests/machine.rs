@@ -7,10 +7,16 @@ mod announce;
 mod ending;
 #[path = "machine/receiver.rs"]
 mod receiver;
+#[path = "machine/reload.rs"]
+mod reload;
+#[path = "machine/request.rs"]
+mod request;
 #[path = "machine/restart.rs"]
 mod restart;
 #[path = "machine/shell.rs"]
 mod shell;
+#[path = "machine/upgrade.rs"]
+mod upgrade;
 
 use forkmesh::machine::{Action, Event, Master};
 use forkmesh::table::{Instant, SlotId, SlotIndex};

@@ -6,6 +6,8 @@ use core::time::Duration;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use forkmesh::machine::{Backoff, Config, Orphans, Upgrades};
+
 use crate::control::Order;
 use crate::settings::Said;
 
@@ -21,6 +23,14 @@ A prefork HTTP/1.1 server.
                        always    at once, however often
   --name TEXT        what the pages call this program (default: the time and size of its file)
   --binary PATH      what an upgrade runs (default: the file that was run, by its path)
+  --upgrade-ms N     how long that may take until it serves (default: 60000)
+  --probation-ms N   how long it is watched from then on (default: 1000)
+  --manual-upgrades  both serve after an upgrade, until one of them is told to go
+  --relay            after an upgrade this process stays, passes signals on, and ends as the
+                     last master does; so it does as PID 1, without being told
+  --orphans HOW      workers whose master is dead
+                       drain     finish what they began, and end (the default)
+                       serve     serve on, until a signal ends them
   --config FILE      settings, a line each: KEY = VALUE; # begins a comment line
   -s WHAT            with --pid-file: asks the master that runs for something, and starts nothing
                        stop      end at once
@@ -38,7 +48,11 @@ Settings: the command line's word counts, then the file's.
   --drain-idle SECONDS  how long it may do nothing while its worker drains (default: 5)
   --text TEXT        a line that the page / shows
   --log PATH         the access log, a line a request
-In the file they are called workers, idle, drain_idle, text and log.
+  --fail HOW         for tests: what workers do instead of serving
+                       exit2     exit with code 2, which means: never again
+                       die       abort
+                       hang      nothing, and they hear nothing
+In the file they are called workers, idle, drain_idle, text, log and fail.
 
 Signals to the master: QUIT ends it gracefully, TERM and INT at once; HUP is reload, USR1
 reopen, USR2 upgrade.
@@ -57,19 +71,36 @@ pub(crate) struct Arguments {
     pub(crate) listen: SocketAddr,
     pub(crate) bind_wait: Duration,
     pub(crate) pid_file: Option<PathBuf>,
-    pub(crate) restart: Restart,
     pub(crate) name: Option<String>,
     pub(crate) binary: Option<PathBuf>,
+    pub(crate) relay: bool,
+    /// How masters follow each other, and what becomes of workers without one.
+    pub(crate) master: Config,
     pub(crate) config: Option<PathBuf>,
     pub(crate) said: Said,
     order: Option<Order>,
 }
 
-#[derive(Clone, Copy)]
-pub(crate) enum Restart {
-    Always,
-    Backoff,
-}
+/// What is followed by a value.
+const VALUED: [&str; 17] = [
+    "-s",
+    "--listen",
+    "--bind-wait",
+    "--pid-file",
+    "--restart",
+    "--name",
+    "--binary",
+    "--upgrade-ms",
+    "--probation-ms",
+    "--orphans",
+    "--config",
+    "--workers",
+    "--idle",
+    "--drain-idle",
+    "--text",
+    "--log",
+    "--fail",
+];
 
 /// Which argument is wrong, and why.
 pub(crate) struct Wrong {
@@ -95,9 +126,8 @@ pub(crate) fn parse(words: impl Iterator<Item = OsString>) -> Result<Asked, Wron
         };
         match name {
             "--help" | "-h" => return Ok(Asked::Help),
-            "-s" | "--listen" | "--bind-wait" | "--pid-file" | "--restart" | "--name"
-            | "--binary" | "--config" | "--workers" | "--idle" | "--drain-idle" | "--text"
-            | "--log" => {
+            "--relay" | "--manual-upgrades" if attached.is_none() => arguments.set_flag(name),
+            name if VALUED.contains(&name) => {
                 let value = attached.or_else(|| words.next());
                 let value = value.ok_or_else(|| wrong(name, "needs a value"))?;
                 let shown = format!("{name} {}", value.to_string_lossy());
@@ -129,6 +159,13 @@ impl Arguments {
         Ok(())
     }
 
+    fn set_flag(&mut self, name: &str) {
+        match name {
+            "--relay" => self.relay = true,
+            _ => self.master = self.master.upgrades(Upgrades::Manual),
+        }
+    }
+
     fn set_text(&mut self, name: &str, value: &str) -> Result<(), &'static str> {
         match name {
             "--listen" => self.listen = address(value).ok_or("not an address and port")?,
@@ -141,12 +178,21 @@ impl Arguments {
             }
             "--name" => self.name = Some(value.to_owned()),
             "--restart" => {
-                self.restart = match value {
-                    "always" => Restart::Always,
-                    "backoff" => Restart::Backoff,
+                self.master = self.master.backoff(match value {
+                    "always" => Backoff::new().eager(),
+                    "backoff" => Backoff::new(),
                     _ => return Err("neither `always` nor `backoff`"),
-                };
+                });
             }
+            "--orphans" => {
+                self.master = self.master.orphans(match value {
+                    "drain" => Orphans::Drain,
+                    "serve" => Orphans::Serve,
+                    _ => return Err("neither `drain` nor `serve`"),
+                });
+            }
+            "--upgrade-ms" => self.master = self.master.upgrade_ms(milliseconds(value)?),
+            "--probation-ms" => self.master = self.master.probation_ms(milliseconds(value)?),
             setting => {
                 let key = setting.trim_start_matches('-').replace('-', "_");
                 return self.said.set(&key, value);
@@ -162,14 +208,21 @@ impl Default for Arguments {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             bind_wait: Duration::from_secs(3),
             pid_file: None,
-            restart: Restart::Backoff,
             name: None,
             binary: None,
+            relay: false,
+            master: Config::new(),
             config: None,
             said: Said::default(),
             order: None,
         }
     }
+}
+
+/// A day at the most.
+fn milliseconds(value: &str) -> Result<u64, &'static str> {
+    let ms = value.parse().ok().filter(|ms| *ms <= 86_400_000);
+    ms.ok_or("not a number from 0 to 86400000")
 }
 
 /// `ADDRESS:PORT`, or `:PORT` of this machine alone.

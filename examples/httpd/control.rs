@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use forkmesh::run::{Answer, FindError, Instance, Request, WaitError};
+use forkmesh::run::{Answer, FindError, Instance, Reason, Request, WaitError};
 
 use crate::status;
 
@@ -43,15 +43,15 @@ pub(crate) fn obey(order: Order, pid_file: &Path) -> Result<String, String> {
     let master = instance.pid();
     let asked = instance.request(request);
     let asked = asked.map_err(|errno| format!("master {master} cannot be asked: {errno}"))?;
-    let done = match request {
-        Request::Reload => "reloaded",
-        Request::Upgrade => "upgraded: another has taken over",
+    let (done, reason): (_, fn(u8, i32) -> Reason) = match request {
+        Request::Reload => ("reloaded", Reason::reload),
+        Request::Upgrade => ("upgraded: another has taken over", Reason::upgrade),
         _ => return Ok(format!("master {master} was told\n")),
     };
     match instance.wait(asked, PATIENCE_MS) {
         Ok(Answer::Done) => Ok(format!("master {master} {done}\n")),
         Ok(Answer::Failed { why, detail }) => {
-            let why = status::why(request, why, detail);
+            let why = reason(why, detail);
             Err(format!("master {master} goes on as before: {why}"))
         }
         // A master that has handed over may be gone before anybody looks.

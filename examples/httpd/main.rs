@@ -1,7 +1,7 @@
 //! A prefork HTTP/1.1 server on forkmesh: this file starts the master and says what it does.
 //!
 //! ```text
-//!   main ─┬─ generation ── listener ── Master::new ── pid file ── run
+//!   main ─┬─ generation ── listener ── Master::new ── pid file ── run ── relay, if it is to stay
 //!         │    └─ settings, log            └─ the predecessor's, or bound; holders says by whom not
 //!         └─ -s: control ── status         asks a master that runs
 //!
@@ -51,10 +51,10 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 use std::process::ExitCode;
 
-use forkmesh::machine::{Backoff, Config};
-use forkmesh::run::{Handover, Master, PidFile};
+use forkmesh::machine::ExitStatus;
+use forkmesh::run::{Handover, Master, PidFile, Relay};
 
-use crate::arguments::{Arguments, Asked, Restart};
+use crate::arguments::{Arguments, Asked};
 use crate::generation::Source;
 use crate::program::Program;
 use crate::service::Httpd;
@@ -65,7 +65,7 @@ fn main() -> ExitCode {
             let _ = write!(io::stdout(), "{}", arguments::HELP);
             ExitCode::SUCCESS
         }
-        Ok(Asked::Serve(arguments)) => ended(serve(*arguments).map(|()| String::new())),
+        Ok(Asked::Serve(arguments)) => serve(*arguments).unwrap_or_else(failed),
         Ok(Asked::Order(order, pid_file)) => ended(control::obey(order, &pid_file)),
         Err(wrong) => {
             let _ = writeln!(io::stderr(), "httpd: {wrong} (--help says more)");
@@ -81,14 +81,32 @@ fn ended(result: Result<String, String>) -> ExitCode {
             let _ = write!(io::stdout(), "{text}");
             ExitCode::SUCCESS
         }
-        Err(why) => {
-            let _ = writeln!(io::stderr(), "httpd: {why}");
-            ExitCode::FAILURE
-        }
+        Err(why) => failed(why),
     }
 }
 
-fn serve(arguments: Arguments) -> Result<(), String> {
+fn failed(why: String) -> ExitCode {
+    let _ = writeln!(io::stderr(), "httpd: {why}");
+    ExitCode::FAILURE
+}
+
+/// Serves, and then stays as a relay if that is wanted.
+fn serve(arguments: Arguments) -> Result<ExitCode, String> {
+    let stays = arguments.relay || std::process::id() == 1;
+    let Some(relay) = run(arguments, stays)? else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    let ended = relay.run().map_err(|why| format!("the relay: {why}"))?;
+    Ok(match ended {
+        ExitStatus::Code(code) => ExitCode::from(code),
+        // As a shell says it: PID 1 cannot be killed by itself.
+        ExitStatus::Killed { signal, .. } => ExitCode::from(128 + signal),
+    })
+}
+
+/// Is the master until it ends, and gives up all that it had; the relay behind its successor, if it
+/// has one and is to stay.
+fn run(arguments: Arguments, stays: bool) -> Result<Option<Relay>, String> {
     // First of all: this path is to be that of the program that is running now.
     let program = Program::capture(arguments.binary.as_deref());
     let source = Source {
@@ -99,12 +117,8 @@ fn serve(arguments: Arguments) -> Result<(), String> {
     let mut handover = handover()?;
     let opened = listener::open(arguments.listen, handover.as_mut(), arguments.bind_wait);
     let (listener, address) = opened?;
-    let backoff = match arguments.restart {
-        Restart::Always => Backoff::new().eager(),
-        Restart::Backoff => Backoff::new(),
-    };
     let workers = serving.settings.workers;
-    let config = Config::new().workers(workers).backoff(backoff);
+    let config = arguments.master.workers(workers);
     let mut master = Master::new(config).map_err(|error| error.to_string())?;
     if let Some(handover) = handover {
         // The listeners that nobody has taken are closed here.
@@ -123,9 +137,12 @@ fn serve(arguments: Arguments) -> Result<(), String> {
         program,
         name: arguments.name.unwrap_or_else(build::id),
     };
-    master
-        .run(&mut httpd)
-        .map_err(|errno| format!("the master cannot wait: {errno}"))
+    let ended = master.run(&mut httpd);
+    ended.map_err(|why| format!("the master: {why}"))?;
+    if !stays {
+        return Ok(None);
+    }
+    master.relay().map_err(|why| format!("the relay: {why}"))
 }
 
 /// What the master that this one takes over from has left.

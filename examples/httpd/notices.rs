@@ -3,7 +3,7 @@
 use core::fmt;
 
 use forkmesh::machine::{ExitStatus, Report, Why};
-use forkmesh::run::Notice;
+use forkmesh::run::{Notice, Reason};
 
 /// A notice, to be printed.
 pub(crate) struct Line<'n>(pub(crate) &'n Notice);
@@ -50,13 +50,14 @@ fn write_report(f: &mut fmt::Formatter<'_>, report: Report) -> fmt::Result {
         Report::Delayed(id, ms) => write!(f, "worker {id} delayed, its slot waits {ms} ms"),
         Report::Reloaded(epoch) => write!(f, "epoch {epoch} serves"),
         Report::ReloadFailed(epoch, why) => {
-            write!(
-                f,
-                "epoch {epoch} does not serve ({why:?}), all is as it was"
-            )
+            let why = Reason::from(why);
+            write!(f, "epoch {epoch} does not serve, all is as it was: {why}")
         }
         Report::Upgraded(pid) => write!(f, "upgraded, pid {} takes over", pid.as_i32()),
-        Report::UpgradeFailed(why) => write!(f, "not upgraded ({why:?}), all is as it was"),
+        Report::UpgradeFailed(why) => {
+            let why = Reason::from(why);
+            write!(f, "not upgraded, all is as it was: {why}")
+        }
         Report::Parked(id, Why::Fatal) => write!(f, "worker {id} parked, it can never succeed"),
         Report::Parked(id, Why::NeverReady) => {
             write!(

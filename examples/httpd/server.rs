@@ -99,8 +99,9 @@ impl<'w> Server<'w> {
                         log.reopen();
                     }
                 }
-                // The poller watches the new mesh pair by itself.
-                Event::Moved => {}
+                // The poller watches the new mesh pair by itself; and who lost its master, and was not
+                // told to quit, serves on.
+                Event::Moved | Event::Orphaned => {}
                 _ => {}
             }
         }

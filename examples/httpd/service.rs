@@ -19,6 +19,7 @@ use crate::notices;
 use crate::pages::Site;
 use crate::program::Program;
 use crate::server::Server;
+use crate::settings::Fail;
 
 /// The master's; each worker begins with a copy of it.
 pub(crate) struct Httpd {
@@ -44,6 +45,14 @@ impl Service for Httpd {
             Some(next) if next.epoch == worker.epoch() => next,
             _ => &mut self.serving,
         };
+        match generation.settings.fail {
+            None => {}
+            Some(Fail::Exit2) => return Exit::FATAL,
+            Some(Fail::Die) => std::process::abort(),
+            Some(Fail::Hang) => loop {
+                std::thread::park();
+            },
+        }
         let site = Site::new(worker, generation, &self.name);
         match Server::new(worker, listener, site) {
             Ok(mut server) => server.run(),

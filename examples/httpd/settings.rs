@@ -7,6 +7,7 @@
 //!   drain_idle = 5
 //!   text = hello # this is part of it
 //!   log = /var/log/httpd.log
+//!   fail = hang
 //! ```
 //!
 //! A file is taken as a whole or not at all: one wrong line, and the settings in force stay.
@@ -27,7 +28,20 @@ pub(crate) struct Settings {
     pub(crate) drain_idle: Duration,
     /// A line of the page `/`.
     pub(crate) text: String,
+    /// `None` for serving.
+    pub(crate) fail: Option<Fail>,
     pub(crate) log: Option<PathBuf>,
+}
+
+/// What a worker does instead of serving: for tests of who starts it.
+#[derive(Clone, Copy)]
+pub(crate) enum Fail {
+    /// It says that it can never succeed.
+    Exit2,
+    /// It is killed by a signal.
+    Die,
+    /// It is never ready, and hears nothing.
+    Hang,
 }
 
 /// What one source says: the command line, or the file.
@@ -37,6 +51,7 @@ pub(crate) struct Said {
     idle_s: Option<u64>,
     drain_idle_s: Option<u64>,
     text: Option<String>,
+    fail: Option<Fail>,
     log: Option<PathBuf>,
 }
 
@@ -62,6 +77,7 @@ impl Settings {
             idle: seconds(line.idle_s, file.idle_s, 60),
             drain_idle: seconds(line.drain_idle_s, file.drain_idle_s, 5),
             text: text.unwrap_or_default(),
+            fail: line.fail.or(file.fail),
             log: line.log.clone().or(file.log),
         }
     }
@@ -103,6 +119,14 @@ impl Said {
                 self.drain_idle_s = Some(seconds(value, 0).ok_or("not a number from 0 to 86400")?);
             }
             "text" => self.text = Some(value.to_owned()),
+            "fail" => {
+                self.fail = Some(match value {
+                    "exit2" => Fail::Exit2,
+                    "die" => Fail::Die,
+                    "hang" => Fail::Hang,
+                    _ => return Err("none of exit2, die, hang"),
+                });
+            }
             "log" if value.is_empty() => return Err("not a path"),
             "log" => self.log = Some(value.into()),
             _ => return Err("no such setting"),

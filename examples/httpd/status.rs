@@ -2,7 +2,7 @@
 
 use core::fmt::Write;
 
-use forkmesh::run::{Instance, Request, StatusError};
+use forkmesh::run::{Instance, Reason, StatusError};
 use forkmesh::table::State;
 use forkmesh::wire::board::{Ended, Header, Last, Outcome, Row, Tally};
 
@@ -31,8 +31,8 @@ fn write_header(page: &mut String, header: &Header, now_ms: u64) {
         0 => writeln!(page),
         candidate => writeln!(page, ", to be {candidate}"),
     };
-    write_tally(page, "reloads", Request::Reload, &header.reloads);
-    write_tally(page, "upgrades", Request::Upgrade, &header.upgrades);
+    write_tally(page, "reloads", Reason::reload, &header.reloads);
+    write_tally(page, "upgrades", Reason::upgrade, &header.upgrades);
     let _ = write!(page, "upgrade {:?}", header.upgrade);
     let _ = match header.successor {
         None => writeln!(page),
@@ -42,14 +42,11 @@ fn write_header(page: &mut String, header: &Header, now_ms: u64) {
     let _ = writeln!(page, "spawns {spawns}, events ignored {ignored}\n");
 }
 
-fn write_tally(page: &mut String, name: &str, request: Request, tally: &Tally) {
+fn write_tally(page: &mut String, name: &str, reason: fn(u8, i32) -> Reason, tally: &Tally) {
     let _ = write!(page, "{name} {} done, {} failed", tally.done, tally.failed);
     let _ = match tally.last {
-        Some(Outcome::Failed {
-            why: number,
-            detail,
-        }) => {
-            writeln!(page, ", the last: {}", why(request, number, detail))
+        Some(Outcome::Failed { why, detail }) => {
+            writeln!(page, ", the last: {}", reason(why, detail))
         }
         _ => writeln!(page),
     };
@@ -98,15 +95,6 @@ fn last(last: Last) -> String {
     });
     let lived = seconds(last.lived_ms);
     format!("{ended} after {lived}{}", failure.unwrap_or_default())
-}
-
-/// Why a reload or an upgrade failed, of which the board has numbers.
-pub(crate) fn why(request: Request, why: u8, detail: i32) -> String {
-    let name = match request {
-        Request::Upgrade => "upgrade",
-        _ => "reload",
-    };
-    format!("the {name} failed, reason {why}, detail {detail}")
 }
 
 fn write_line(page: &mut String, cells: &[String; 7], last: &str) {

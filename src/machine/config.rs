@@ -109,7 +109,7 @@ impl Config {
     ///
     /// # Panics
     ///
-    /// If workers are to be detached, which they cannot be yet.
+    /// If workers are to be detached, which they cannot be: that is a successor.
     #[must_use]
     pub const fn restart(mut self, policy: Policy) -> Self {
         assert!(!policy.contains(Policy::DETACHED), "a worker has a master");

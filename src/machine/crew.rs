@@ -60,6 +60,12 @@ impl Crew {
         self.dismissed = SlotSet::EMPTY;
     }
 
+    /// Whoever waits for a slot does so no longer, until the crew is called back.
+    pub(super) fn yield_slots(&mut self) {
+        self.dismissed.insert_all(&self.unplaced);
+        self.unplaced = SlotSet::EMPTY;
+    }
+
     /// The whole crew is told to go, and remembered.
     pub(super) fn dismiss_all(&mut self) {
         self.unplaced = SlotSet::EMPTY;

@@ -7,12 +7,13 @@
 
 use crate::machine::crew::Crew;
 use crate::machine::due::Due;
+use crate::machine::ending::Stage;
 use crate::machine::master::Place;
 use crate::machine::predecessor::Predecessor;
 use crate::machine::reload::{Candidate, Reload};
 use crate::machine::report::Outcomes;
 use crate::machine::request::Requests;
-use crate::machine::{Master, Signal, Upgrade};
+use crate::machine::{Config, Master, Signal, Upgrade};
 use crate::table::{After, Instant, SlotIndex, SlotSet, State};
 
 impl<const N: usize> Master<N> {
@@ -25,7 +26,7 @@ impl<const N: usize> Master<N> {
         let Self {
             config,
             phase,
-            table,
+            table: _, // slot by slot
             places,
             mesh,
             due,
@@ -51,56 +52,94 @@ impl<const N: usize> Master<N> {
         due.digest_own(out);
         out(u64::MAX);
         for (place, index) in places.iter().zip((0..N).filter_map(SlotIndex::new)) {
-            let Some(slot) = table.id_at(index).and_then(|id| table.slot(id)) else {
-                continue;
-            };
-            let Place {
-                history,
-                life: _,
-                pid: _,
-                lived_ms: _,
-                failed_stage: _,
-                failed_errno: _,
-                exit: _,
-                marks: _,
-                stage,
-                news,
-            } = place;
-            out(match slot.state() {
-                State::Vacant => 0,
-                State::Starting(None) => 1,
-                State::Starting(Some(_)) => 2,
-                State::Live(_) => 3,
-                State::Retiring(_) => 4 + *stage as u64,
-                State::Cooling => 7,
-                State::Parked => 8,
-                State::Reclaiming(After::Cool) => 9,
-                State::Reclaiming(After::Park) => 10,
-                State::Reclaiming(After::Vacate) => 11,
-            });
-            out(match slot.epoch {
-                _ if slot.state() == State::Vacant => 0,
-                epoch if epoch == serving.epoch => 1,
-                epoch if reload.starts(epoch) => 2,
-                _ => 3,
-            });
-            if slot.state().pid().is_some() {
-                out(now.ms_since(slot.since).min(config.backoff.reset_ms));
-            }
-            if matches!(
-                slot.state(),
-                State::Cooling | State::Retiring(_) | State::Reclaiming(After::Cool)
-            ) {
-                out(slot.deadline.ms_since(now));
-            }
-            out(news.bits().into());
+            place.digest(config, now, out);
+            self.digest_slot(index, place.stage, now, out);
             due.digest(index, out);
-            history.digest(now, &config.backoff, out);
             out(u64::MAX);
         }
         if config.mesh {
             mesh.digest(now, out);
         }
+    }
+
+    fn digest_slot(&self, index: SlotIndex, stage: Stage, now: Instant, out: &mut dyn FnMut(u64)) {
+        let id = self.table.id_at(index);
+        let Some(slot) = id.and_then(|id| self.table.slot(id)) else {
+            return;
+        };
+        out(match slot.state() {
+            State::Vacant => 0,
+            State::Starting(None) => 1,
+            State::Starting(Some(_)) => 2,
+            State::Live(_) => 3,
+            State::Retiring(_) => 4 + stage as u64,
+            State::Cooling => 7,
+            State::Parked => 8,
+            State::Reclaiming(After::Cool) => 9,
+            State::Reclaiming(After::Park) => 10,
+            State::Reclaiming(After::Vacate) => 11,
+        });
+        out(match slot.epoch {
+            _ if slot.state() == State::Vacant => 0,
+            epoch if epoch == self.serving.epoch => 1,
+            epoch if self.reload.starts(epoch) => 2,
+            _ => 3,
+        });
+        if slot.state().pid().is_some() {
+            out(now.ms_since(slot.since).min(self.config.backoff.reset_ms));
+        }
+        let timed = matches!(
+            slot.state(),
+            State::Cooling | State::Retiring(_) | State::Reclaiming(After::Cool)
+        );
+        if timed {
+            out(slot.deadline.ms_since(now));
+        }
+    }
+}
+
+impl Place {
+    fn digest(&self, config: &Config, now: Instant, out: &mut dyn FnMut(u64)) {
+        let Self {
+            history,
+            life: _,
+            pid: _,
+            lived_ms: _,
+            failed_stage: _,
+            failed_errno: _,
+            exit: _,
+            marks: _,
+            stage: _, // with the state
+            news,
+        } = self;
+        out(news.bits().into());
+        history.digest(now, &config.backoff, out);
+    }
+}
+
+/// What only the tests look at.
+impl<const N: usize> Master<N> {
+    /// Of a number of an epoch: whether it waits for a slot, was told to go, is ready; `None` if the
+    /// epoch is neither the serving one nor a candidate.
+    #[doc(hidden)]
+    pub fn in_crew(&self, epoch: u32, number: SlotIndex) -> Option<[bool; 3]> {
+        let candidate = self.reload.candidate().map(|next| &next.crew);
+        let mut crews = core::iter::once(&self.serving).chain(candidate);
+        let crew = crews.find(|crew| crew.epoch == epoch)?;
+        let sets = [&crew.unplaced, &crew.dismissed, &crew.ready];
+        Some(sets.map(|set| set.contains(number)))
+    }
+
+    /// How many workers the epoch wants that is to serve.
+    #[doc(hidden)]
+    pub fn candidate_workers(&self) -> Option<u16> {
+        self.reload.candidate().map(|next| next.crew.workers)
+    }
+
+    /// Whether the process of this slot is to go as soon as there is one.
+    #[doc(hidden)]
+    pub fn is_unwanted(&self, index: SlotIndex) -> bool {
+        self.due.unwanted.contains(index)
     }
 }
 

@@ -44,6 +44,7 @@ impl<const N: usize> Master<N> {
         self.poll_reclaim()
             .or_else(|| self.poll_signal())
             .or_else(|| self.poll_order())
+            .or_else(|| self.poll_withdraw())
             .or_else(|| self.poll_report().map(Action::Report))
             .or_else(|| self.poll_own())
             .or_else(|| self.poll_spawn())
@@ -83,13 +84,15 @@ impl<const N: usize> Master<N> {
         self.due.order_reopen.pop_first()
     }
 
+    /// Before it is reported: who hears that an upgrade failed finds everything as it was.
+    fn poll_withdraw(&mut self) -> Option<Action> {
+        core::mem::take(&mut self.due.withdraw).then_some(Action::Withdraw)
+    }
+
     /// What the master itself is to do.
     fn poll_own(&mut self) -> Option<Action> {
         if let Some(signal) = self.due.successor.take() {
             return Some(Action::SignalSuccessor(signal));
-        }
-        if core::mem::take(&mut self.due.withdraw) {
-            return Some(Action::Withdraw);
         }
         if core::mem::take(&mut self.due.reopen) {
             return Some(Action::Reopen);

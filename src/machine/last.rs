@@ -22,8 +22,10 @@ bitflags::bitflags! {
     pub(super) struct Marks: u8 {
         /// The last one was ready when it ended.
         const WAS_READY = 1 << 0;
+        /// The last one said that it cannot serve.
+        const FAILED = 1 << 1;
         /// The present one said that it cannot serve.
-        const FAILS = 1 << 1;
+        const FAILS = 1 << 2;
     }
 }
 
@@ -37,22 +39,23 @@ impl Place {
 
     /// The process is gone.
     pub(super) fn ended(&mut self, status: ExitStatus, was_ready: bool, lived_ms: u64) {
-        if !self.marks.contains(Marks::FAILS) {
-            self.failed_errno = 0;
-        }
+        let failed = self.marks.contains(Marks::FAILS);
         self.exit = Some(status);
         self.lived_ms = u32::try_from(lived_ms).unwrap_or(u32::MAX);
         self.marks = Marks::empty();
         self.marks.set(Marks::WAS_READY, was_ready);
+        self.marks.set(Marks::FAILED, failed);
     }
 
+    /// What the present process failed at is kept where the last one's was, and is not the last one's.
     pub(super) fn last(&self) -> Option<Ending> {
+        let own = self.marks & (Marks::FAILED | Marks::FAILS) == Marks::FAILED;
         let failed = (self.failed_stage, self.failed_errno.into());
         Some(Ending {
             status: self.exit?,
             was_ready: self.marks.contains(Marks::WAS_READY),
             lived_ms: self.lived_ms,
-            failed: Some(failed).filter(|(_, errno)| *errno != 0),
+            failed: own.then_some(failed),
         })
     }
 }

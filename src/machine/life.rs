@@ -122,15 +122,15 @@ impl<const N: usize> Master<N> {
 
     /// A worker of a crew is gone: it is not ready any more, unless it has done what it was for.
     fn lost(&mut self, slot: &Slot, fate: Fate) {
-        if fate == Fate::Vacate {
-            return;
-        }
-        if let (Some(crew), Some(number)) = (self.crew_of(slot.epoch), number(slot)) {
+        let ready = matches!(slot.state(), State::Live(_));
+        if fate != Fate::Vacate
+            && let (Some(crew), Some(number)) = (self.crew_of(slot.epoch), number(slot))
+        {
             crew.ready.remove(number);
         }
         // A new master whose worker cannot serve does not keep the old one waiting.
-        if matches!(fate, Fate::Park(_)) {
-            self.predecessor.fails = true;
+        if matches!(fate, Fate::Park(_)) || (fate == Fate::Vacate && !ready) {
+            self.predecessor.fails = self.predecessor.waits;
         }
     }
 
@@ -196,6 +196,7 @@ impl<const N: usize> Master<N> {
         if self.table.apply(id, Change::Release).is_ok() {
             self.due.timed.remove(index);
             self.due.spawn.remove(index);
+            self.untell(index, News::DELAYED); // it is not tried again
         }
     }
 }

@@ -47,7 +47,7 @@ pub enum Phase {
     Draining,
     /// TERM: workers end now.
     Stopping,
-    /// No child is left, and [`Action::Exit`] was said. Whatever happens now is ignored.
+    /// No child is left, and [`Action::Exit`](super::Action::Exit) was said. Whatever happens now is ignored.
     Stopped,
 }
 
@@ -124,7 +124,7 @@ impl<const N: usize> Master<N> {
         }
         self.serve_requests(now);
         if self.phase == Phase::Running {
-            self.place(); // whom these want
+            self.place(); // whom a request wants
         }
     }
 

@@ -12,7 +12,31 @@
 //!
 //! [`Master`] has no clock, no descriptor and no memory but its own: it can be copied, compared and
 //! hashed, so every order of events can be tried. The shell may handle events between two polls; it
-//! performs each action that it was given. [`Worker`] is the other side, and works the same way.
+//! performs each action that it was given. [`Worker`] is the other side, and works the same way, and so
+//! is [`Relay`], what stays behind a master that may not end.
+//!
+//! # The life of a master
+//!
+//! ```text
+//!   HUP    Reload ─► Load ─► a new crew starts beside the one that serves ─┬─ all ready: it serves, the old one drains
+//!                                                                          └─ anything else: the old one serves on
+//!   USR2   Upgrade ─► Launch ─► a new master starts beside this one ──┬─ ready, and outlives its probation: this one drains
+//!                                                                     └─ anything else: this one serves on
+//!   WINCH  Rest: the crew goes, the master stays; HUP brings a new one
+//!   TTIN, TTOU   one worker more, one less
+//!   QUIT ─► Draining ──TERM──► Stopping ──the last slot is vacant──► Stopped
+//! ```
+//!
+//! | file | its one job |
+//! |---|---|
+//! | `master` | an event in; what it changes |
+//! | `due` | what is to be done, and in which order it comes out |
+//! | `crew` | the workers that an epoch wants: how they get slots and are told to go together |
+//! | `reload`, `upgrade`, `predecessor` | the two transactions, and an upgrade seen from the other side |
+//! | `request` | what an operator asks for while something is under way |
+//! | `life`, `governor`, `ending` | one process: made, lost, made again or not; told to go |
+//! | `announce`, `roster` | the mesh: who was told what, and what a worker makes of it |
+//! | `report`, `last` | what the user is told, and what is kept of the dead |
 //!
 //! # The life of a slot
 //!
@@ -46,12 +70,14 @@
 //! |---|---|---|
 //! | 1 | `Reclaim` | others wait for what the dead hold |
 //! | 2 | `Signal`: `Terminate`, `Kill` | an end does not wait |
-//! | 3 | `Order`: `Terminate`, `Quit` | nor does this |
-//! | 4 | `Report` | before a slot's next life: so a bit for each kind of report is room enough |
-//! | 5 | `Spawn` | before announcements: a burst of spawns is announced in batches |
-//! | 6 | `ReplaceMesh` | before announcements: so that the new pair is in them |
-//! | 7 | `Announce` | once for each recipient that is behind |
-//! | 8 | `Exit` | last, once, when no slot is taken |
+//! | 3 | `Order`: `Terminate`, `Quit`, `Reopen` | nor does this; log files are opened by the master first |
+//! | 4 | `Withdraw` | who hears that an upgrade failed finds everything as it was |
+//! | 5 | `Report` | before a slot's next life: so a bit for each kind of report is room enough |
+//! | 6 | `SignalSuccessor`, `Reopen`, `Load`, `Launch`, `SayReady`, `SayFailed` | what the master itself does; an outcome is reported before the next begins |
+//! | 7 | `Spawn` | before announcements: a burst of spawns is announced in batches |
+//! | 8 | `ReplaceMesh` | before announcements: so that the new pair is in them |
+//! | 9 | `Announce` | once for each recipient that is behind |
+//! | 10 | `Exit` | last, once, when no slot is taken and no upgrade is undecided |
 //!
 //! Within one kind, the lowest slot comes first. What is due is kept in sets of slots, so no queue
 //! can grow, and one event leads to at most two actions for each slot, three reports aside (test

@@ -109,6 +109,8 @@ impl<const N: usize> Master<N> {
             return None;
         }
         let most = N.min(CHILDREN) as u16;
+        // Who found no slot so far does not compete with the new workers for one.
+        self.serving.yield_slots();
         self.reload = Reload::Starting(Candidate {
             crew: Crew::new(epoch, workers.min(most)),
             deadline: now.after_ms(self.config.reload_ms),
@@ -188,8 +190,12 @@ impl<const N: usize> Master<N> {
         self.hurry_old_epochs(now);
     }
 
-    /// The new epoch goes; the old one is what it was.
+    /// The new epoch goes; the old one is what it was. A reload that nobody was told of never began.
     pub(super) fn roll_back(&mut self, now: Instant, why: ReloadError) {
+        if core::mem::take(&mut self.due.load) {
+            self.reload = Reload::Idle;
+            return;
+        }
         let epoch = match core::mem::replace(&mut self.reload, Reload::Idle) {
             Reload::Idle => return,
             Reload::Loading(epoch) => epoch,
@@ -198,25 +204,38 @@ impl<const N: usize> Master<N> {
                 next.crew.epoch
             }
         };
-        self.due.load = false;
         self.outcomes.reload = Some((epoch, Err(why)));
         if self.duty == Duty::Serving && why != ReloadError::Ended {
             self.serving.resume();
         }
     }
 
-    /// Those that drain since too many epochs have no time left.
+    /// Those that drain since too many epochs have no time left. Epochs are counted that do drain: a
+    /// reload that came to nothing has a number, too.
     fn hurry_old_epochs(&mut self, now: Instant) {
-        let behind = self.config.most_draining.into();
+        let mut oldest = 0;
+        for _ in 0..self.config.most_draining {
+            let ages = self.table.occupied();
+            let ages = ages.filter_map(|(id, _)| self.epochs_since(id));
+            let Some(next) = ages.filter(|age| *age > oldest).min() else {
+                return;
+            };
+            oldest = next;
+        }
         for index in self.due.timed.clone().iter() {
             if let Some(id) = self.table.id_at(index)
-                && let Some(slot) = self.table.slot(id)
-                && matches!(slot.state(), State::Retiring(_))
-                && self.serving.epoch.wrapping_sub(slot.epoch) > behind
+                && self.epochs_since(id).is_some_and(|age| age > oldest)
             {
                 self.hurry(now, id);
             }
         }
+    }
+
+    /// How many epochs began since that of a worker who drains.
+    fn epochs_since(&self, id: SlotId) -> Option<u32> {
+        let slot = self.table.slot(id)?;
+        let drains = matches!(slot.state(), State::Retiring(_));
+        drains.then(|| self.serving.epoch.wrapping_sub(slot.epoch))
     }
 }
 

@@ -22,8 +22,8 @@ bitflags::bitflags! {
     }
 }
 
-/// What has come of a reload and of an upgrade, and is yet to be reported. Neither begins again
-/// before that.
+/// What has come of a reload and of an upgrade, and is yet to be reported. The next may be asked for
+/// meanwhile; it begins when its first action is polled, and reports come before that.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Outcomes {
     pub(super) reload: Option<(u32, Result<(), ReloadError>)>,
@@ -62,6 +62,15 @@ impl<const N: usize> Master<N> {
         );
         due.insert(news);
         self.due.report.insert(index);
+    }
+
+    /// What was to be told is not so any more.
+    pub(super) fn untell(&mut self, index: SlotIndex, news: News) {
+        let due = &mut self.places[index.as_usize()].news;
+        due.remove(news);
+        if due.is_empty() {
+            self.due.report.remove(index);
+        }
     }
 
     pub(super) fn poll_report(&mut self) -> Option<Report> {

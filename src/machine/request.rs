@@ -71,10 +71,8 @@ impl<const N: usize> Master<N> {
             if self.duty == Duty::Relieved {
                 self.duty = Duty::Serving; // the operator goes back
                 self.serving.resume();
-            } else if self.outcomes.reload.is_none() {
-                self.begin_reload();
             } else {
-                self.requests.reload = true; // the outcome before is told first
+                self.begin_reload();
             }
         }
         while !self.is_busy() && self.requests.more != 0 {
@@ -85,8 +83,8 @@ impl<const N: usize> Master<N> {
             }
             self.requests.more -= self.requests.more.signum();
         }
-        let told = self.outcomes.upgrade.is_none() && !self.predecessor.is_there;
-        if !self.is_busy() && told && core::mem::take(&mut self.requests.upgrade) {
+        let alone = !self.predecessor.is_there;
+        if !self.is_busy() && alone && core::mem::take(&mut self.requests.upgrade) {
             self.begin_upgrade();
         }
         if !self.is_busy() && core::mem::take(&mut self.requests.rest) {
@@ -101,6 +99,8 @@ impl<const N: usize> Master<N> {
             _ if self.duty == Duty::Serving => {
                 self.duty = Duty::Resting;
                 self.dismiss_serving(now);
+                // The one before this does not wait for workers who rest.
+                self.predecessor.fails = self.predecessor.waits;
             }
             _ => {}
         }

@@ -96,7 +96,7 @@ impl<const N: usize> Master<N> {
         if self.upgrade == Upgrade::None {
             self.upgrade = Upgrade::Launching;
             self.due.launch = true;
-        } else {
+        } else if self.outcomes.upgrade.is_none() {
             self.outcomes.upgrade = Some(Err(UpgradeError::Standing));
         }
     }
@@ -175,7 +175,8 @@ impl<const N: usize> Master<N> {
         match self.upgrade {
             Upgrade::Starting(_) => self.give_up_successor(now, UpgradeError::Deadline),
             Upgrade::Failing(..) => {
-                self.due.successor = Some(Signal::Kill);
+                // Never without a warning, however late that is polled.
+                self.due.successor.get_or_insert(Signal::Kill);
                 self.upgrade_at = now.after_ms(self.config.terminate_ms);
             }
             Upgrade::Probation(_) => self.pass_on(now),
@@ -189,8 +190,8 @@ impl<const N: usize> Master<N> {
     pub(super) fn end_amid_upgrade(&mut self, now: Instant) {
         match self.upgrade {
             Upgrade::Launching if self.due.launch => {
-                self.due.launch = false;
-                self.end_upgrade(UpgradeError::Ended);
+                self.due.launch = false; // nobody was told: it never began
+                self.upgrade = Upgrade::None;
             }
             Upgrade::Starting(_) => self.give_up_successor(now, UpgradeError::Ended),
             Upgrade::Probation(_) => self.pass_on(now),

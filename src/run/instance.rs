@@ -109,7 +109,7 @@ pub enum Answer {
     Done,
     /// It failed, and everything is as it was.
     Failed {
-        /// Why, by number: see [`Outcome::Failed`].
+        /// Why, by number: [`Reason`](super::Reason) has the words.
         why: u8,
         /// What belongs to it.
         detail: i32,

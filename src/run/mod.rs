@@ -1,7 +1,7 @@
 //! The shell: it waits, forks, sends and reaps, and decides nothing.
 //!
 //! ```text
-//!        epoll ── signalfd · pidfds · control ends
+//!        epoll ── signalfd · pidfds · control ends · the two neighbours' sockets
 //!          │
 //!          ▼  dispatch            happened                         act
 //!   Master::turn ──────► Event ────────────► machine::Master ────────────► Action
@@ -25,6 +25,27 @@
 //! | `mesh`, `budget` | who has to be told of whom, and how many descriptors may be on their way |
 //! | `worker`, `receive` | a worker's side: what it can say, what it hears |
 //! | `poller` | a loop for a worker that has none |
+//! | `upgrade` | the master's neighbours: the one that it launches, the one that launched it |
+//! | `offer`, `successor` | the program that takes over, as its predecessor sees it |
+//! | `handover` | what a program gets from its predecessor |
+//! | `relay`, `relay_end` | who stays behind as PID 1, and how it is asked for the next launch |
+//! | `pid_file` | whose a service is, by a file that is locked |
+//! | `board`, `record` | what a master writes down of itself |
+//! | `instance`, `status` | another process's view: asks a master, reads its board |
+//!
+//! # Signals
+//!
+//! | signal | to the master | to a worker |
+//! |---|---|---|
+//! | TERM, INT | end at once; TERM, then SIGKILL | TERM: end at once |
+//! | QUIT | end gracefully, by a deadline | the same, and be replaced |
+//! | HUP | reload | |
+//! | USR1 | open log files again, then tell the workers | open log files again |
+//! | USR2 | upgrade | |
+//! | WINCH, TTIN, TTOU, if a process sent it | workers go; one more; one less | |
+//!
+//! Signals that come together are all served; what cannot be done now is done when what is under way
+//! has an outcome.
 //!
 //! # Invariants
 //!
@@ -46,7 +67,8 @@
 //!
 //! A turn: one `epoll_wait`, then one system call a signal, a message or a batch of them; nine a
 //! death. A spawn: eleven with a mesh, two more in a burst of them; seven without. An announcement:
-//! one a batch, two where descriptors travel with it. An idle master and an idle worker make none.
+//! one a batch, two where descriptors travel with it. The board: one call for each slot that changed and
+//! one for the master, once a turn. An idle master and an idle worker make none.
 #![forbid(unsafe_code)]
 
 mod act;
@@ -61,6 +83,7 @@ mod mesh;
 mod offer;
 mod pid_file;
 mod poller;
+mod reason;
 mod receive;
 mod record;
 mod relay;
@@ -81,6 +104,7 @@ pub use master::{Master, RunError, StartError};
 pub use offer::{Offer, OfferError, Refused};
 pub use pid_file::{PidFile, PidFileError, Step};
 pub use poller::{Batch, Interest, Poller, Ready};
+pub use reason::Reason;
 pub use relay::Relay;
 pub use relay_end::{FromRelay, RelayEnd};
 pub use service::{Exit, Notice, Reload, Service, Workers};

@@ -1,7 +1,8 @@
 //! What the board says: once a turn, the slots that changed, and the master itself.
 
-use crate::machine::{self, Duty, Master as Core, ReloadError, Report, UpgradeError};
+use crate::machine::{self, Duty, Master as Core, Report};
 use crate::run::master::{Master, now};
+use crate::run::reason::Reason;
 use crate::table::{Pid, Slot, SlotId, SlotIndex, State};
 use crate::wire::board::{Ended, Failure, Header, Last, Outcome, Reached, Row, Tally, Upgrade};
 
@@ -22,9 +23,9 @@ impl Tallies {
         match report {
             Report::Spawned(..) => self.spawns += 1,
             Report::Reloaded(_) => done(&mut self.reloads),
-            Report::ReloadFailed(_, why) => failed(&mut self.reloads, reload_code(why)),
+            Report::ReloadFailed(_, why) => failed(&mut self.reloads, (*why).into()),
             Report::Upgraded(_) => done(&mut self.upgrades),
-            Report::UpgradeFailed(why) => failed(&mut self.upgrades, upgrade_code(why)),
+            Report::UpgradeFailed(why) => failed(&mut self.upgrades, (*why).into()),
             _ => {}
         }
     }
@@ -35,9 +36,12 @@ fn done(tally: &mut Tally) {
     tally.last = Some(Outcome::Done);
 }
 
-fn failed(tally: &mut Tally, (why, detail): (u8, i32)) {
+fn failed(tally: &mut Tally, reason: Reason) {
     tally.failed = tally.failed.wrapping_add(1);
-    tally.last = Some(Outcome::Failed { why, detail });
+    tally.last = Some(Outcome::Failed {
+        why: reason.number(),
+        detail: reason.detail(),
+    });
 }
 
 impl Master {
@@ -115,39 +119,4 @@ fn row(core: &Core, index: SlotIndex) -> Option<Row> {
         }),
         ..Row::new(id, slot.state())
     })
-}
-
-/// Numbers for the board, with what belongs to them.
-fn reload_code(why: &ReloadError) -> (u8, i32) {
-    match why {
-        ReloadError::Refused => (1, 0),
-        ReloadError::SpawnFailed(_) => (2, 0),
-        ReloadError::Died(_, status) => (3, code_of(*status)),
-        ReloadError::Deadline => (4, 0),
-        ReloadError::Ended => (5, 0),
-    }
-}
-
-fn upgrade_code(why: &UpgradeError) -> (u8, i32) {
-    match why {
-        UpgradeError::Refused => (1, 0),
-        UpgradeError::PidFile => (2, 0),
-        UpgradeError::NotLaunched(errno) => (3, *errno),
-        UpgradeError::NotExecuted(errno) => (4, *errno),
-        UpgradeError::Died(status) => (5, code_of(*status)),
-        UpgradeError::DiedReady(status) => (6, code_of(*status)),
-        UpgradeError::NoRoom => (7, 0),
-        UpgradeError::Unready => (8, 0),
-        UpgradeError::Deadline => (9, 0),
-        UpgradeError::Standing => (10, 0),
-        UpgradeError::Ended => (11, 0),
-    }
-}
-
-/// A shell's way to say how a process ended in one number.
-fn code_of(status: machine::ExitStatus) -> i32 {
-    match status {
-        machine::ExitStatus::Code(code) => code.into(),
-        machine::ExitStatus::Killed { signal, .. } => 128 + i32::from(signal),
-    }
 }

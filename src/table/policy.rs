@@ -7,7 +7,7 @@
 //! | `NGX_PROCESS_JUST_SPAWN` (-2) | none | runs once; of the new epoch |
 //! | `NGX_PROCESS_RESPAWN` (-3) | `RESTART` | |
 //! | `NGX_PROCESS_JUST_RESPAWN` (-4) | `RESTART` | of the new epoch |
-//! | `NGX_PROCESS_DETACHED` (-5) | `DETACHED` | no channel; outlives the master |
+//! | `NGX_PROCESS_DETACHED` (-5) | `DETACHED` | no channel and no slot; outlives the master: the new binary of an upgrade |
 //! | slot number (≥ 0) | keeps its own | the slot is spawned again by [`Change::Elapsed`](super::Change) |
 //!
 //! nginx's `just_spawn` bit spares a new worker the QUIT that a reload sends to the old ones. Here
@@ -23,7 +23,8 @@ bitflags::bitflags! {
         const RESTART_ON_SUCCESS = 1 << 1;
         /// Start it again, whatever it died of (but exit code 2).
         const RESTART = Self::RESTART_ON_FAILURE.bits() | Self::RESTART_ON_SUCCESS.bits();
-        /// It has no channel, is told nothing, and outlives the master. No worker is made so yet.
+        /// It has no channel, is told nothing, and outlives the master: the new binary of an upgrade. A
+        /// worker is never made so.
         const DETACHED = 1 << 2;
     }
 }

@@ -152,7 +152,7 @@ pub enum Outcome {
     Done,
     /// It failed, and everything is as it was.
     Failed {
-        /// Why, by number.
+        /// Why, by number: [`run::Reason`](crate::run::Reason) has the words.
         why: u8,
         /// The error, the exit code or whatever else belongs to it.
         detail: i32,

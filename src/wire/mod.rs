@@ -38,8 +38,10 @@
 //!
 //! # Why not a length, a magic number, a checksum
 //!
-//! Both ends run one image: between them lies a fork, never an exec. And the kernel does not damage
-//! bytes. What can be wrong is a sender, and a hostile one computes checksums too.
+//! Both ends of a channel run one image: between them lies a fork, never an exec. And the kernel does
+//! not damage bytes. What can be wrong is a sender, and a hostile one computes checksums too. (The
+//! letters of a hand-over cross an exec, and have a magic number and a version; a [`board`] is read
+//! while it is written, and has a checksum.)
 //!
 //! # Example
 //!

@@ -4,6 +4,33 @@
 # Functions that find something leave it in a variable, since a subshell costs milliseconds:
 # `ask` in $answer and $pid, `workers_of` in $workers, `find_ours` in $ours, `elapsed` in $ms.
 
+# ---- the stage
+
+# Where everything happens, in $root; and the program, where `nobody` can execute it.
+make_root() {
+  trap 'exit 143' TERM INT
+  trap '' PIPE # a client whose server is gone is told by the write
+  root=$(mktemp -d "${TMPDIR:-/tmp}/forkmesh-$(basename "$here").XXXXXX")
+  chmod 755 "$root"
+  mkdir "$root/bin" "$root/ports"
+  cp -- "$HTTPD" "$root/bin/httpd"
+  HTTPD=$root/bin/httpd
+  : >"$root/failures"
+  mkfifo "$root/never"
+  exec {never}<>"$root/never"
+}
+
+# Runs one half of a scenario in this subshell: in a directory of its own, and with an end to all
+# that it started. Its lines go to stdout.
+run_half() {
+  scenario=$1 half=$2 dir=$root/$1.$2
+  mkdir "$dir"
+  chmod 755 "$dir"
+  trap 'exit 143' TERM INT
+  trap 'end_ours' EXIT
+  "${scenario}_$half"
+}
+
 # ---- time
 
 # Until a command succeeds, tried every few milliseconds; fails after so many seconds.

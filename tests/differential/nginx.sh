@@ -13,7 +13,7 @@ worker_processes $1;
 pid $dir/nginx.pid;
 error_log $dir/error.log ${nginx_level:-notice};
 ${3:-}
-events { worker_connections 64; }
+events { worker_connections ${nginx_connections:-64}; }
 http {
   access_log off;
   keepalive_timeout 600;

@@ -1,9 +1,9 @@
 //! A world: the core, and what is really there; what can happen in it, and what must always be so.
 
-use std::collections::HashSet;
-
 use forkmesh::machine::{Action, Config, Event, ExitStatus, Master, Order, Phase, Signal};
-use forkmesh::table::{After, Generation, Instant, Pid, SlotId, SlotIndex, State};
+use forkmesh::table::{Instant, Pid, SlotId, SlotIndex, SlotSet, State};
+
+use crate::operator::Operator;
 
 pub(crate) const STATUSES: [ExitStatus; 4] = [
     ExitStatus::SUCCESS,
@@ -18,19 +18,19 @@ pub(crate) const STATUSES: [ExitStatus; 4] = [
 /// What is really there, for one slot.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Reality {
-    forking: Option<SlotId>,
-    process: Option<(SlotId, Pid)>,
-    reclaiming: Option<SlotId>,
+    pub(crate) forking: Option<SlotId>,
+    pub(crate) process: Option<(SlotId, Pid)>,
+    pub(crate) reclaiming: Option<SlotId>,
     /// The process was signalled.
-    terminated: bool,
-    killed: bool,
+    pub(crate) terminated: bool,
+    pub(crate) killed: bool,
     /// Its control channel.
-    channel: Channel,
+    pub(crate) channel: Channel,
 }
 
 /// What goes on in the channel to a process.
 #[derive(Clone, Copy, Default, PartialEq)]
-enum Channel {
+pub(crate) enum Channel {
     #[default]
     Idle,
     Announcing,
@@ -62,7 +62,42 @@ pub(crate) struct World<const N: usize> {
     pub(crate) real: [Reality; N],
     pub(crate) now: Instant,
     pub(crate) exited: bool,
-    meshed: bool,
+    pub(crate) meshed: bool,
+    pub(crate) menu: Menu,
+    /// What an operator asks for, and what comes of it.
+    pub(crate) operator: Operator,
+}
+
+/// What can happen in a world, besides the lives of its workers.
+#[derive(Clone, Copy)]
+pub(crate) struct Menu {
+    /// How workers end.
+    pub(crate) statuses: &'static [ExitStatus],
+    /// QUIT and TERM.
+    pub(crate) ends: bool,
+    /// HUP; each time one of these many workers are wanted, if the configuration is not refused.
+    pub(crate) reloads: &'static [u16],
+    /// WINCH.
+    pub(crate) rest: bool,
+    /// TTIN and TTOU.
+    pub(crate) count: bool,
+    /// USR2.
+    pub(crate) upgrades: bool,
+    /// Whoever ends is started again, unless it is given up.
+    pub(crate) restarts: bool,
+}
+
+impl Menu {
+    /// The lives of workers, and the ends of the master.
+    pub(crate) const LIVES: Self = Self {
+        statuses: &STATUSES,
+        ends: true,
+        reloads: &[],
+        rest: false,
+        count: false,
+        upgrades: false,
+        restarts: true,
+    };
 }
 
 /// What can happen.
@@ -79,14 +114,24 @@ pub(crate) fn index(place: usize) -> SlotIndex {
 
 impl<const N: usize> World<N> {
     pub(crate) fn new(config: Config, meshed: bool) -> Self {
+        Self::with(config.workers(N).mesh(meshed), meshed, Menu::LIVES, 0)
+    }
+
+    /// With an operator; and with a predecessor, if it has slots: that many, the lowest.
+    pub(crate) fn with(config: Config, meshed: bool, menu: Menu, foreign: usize) -> Self {
         let mut world = Self {
-            master: Master::new(config.workers(N).mesh(meshed)),
+            master: Master::new(config),
             meshed,
             real: [Reality::default(); N],
             // Long after the origin: nothing here is older than that.
             now: Instant::from_ms(1 << 40),
             exited: false,
+            menu,
+            operator: Operator::new(foreign),
         };
+        if foreign > 0 {
+            world.master.succeed(&SlotSet::first_of(foreign));
+        }
         world.master.start();
         world
     }
@@ -111,6 +156,10 @@ impl<const N: usize> World<N> {
                 parts.last_mut().expect("never empty").push(small);
             }
         });
+        self.operator.key(&mut parts[0]);
+        for (place, part) in parts[1..=N].iter_mut().enumerate() {
+            part.push(u8::from(self.menu.count && self.is_last(place)));
+        }
         for (real, part) in self.real.iter().zip(&mut parts[1..]) {
             part.push(
                 u8::from(real.forking.is_some())
@@ -127,9 +176,16 @@ impl<const N: usize> World<N> {
         parts.join(&u8::MAX)
     }
 
+    /// Whether the slot's worker is the one that TTOU is about.
+    fn is_last(&self, place: usize) -> bool {
+        let slot = self.master.table().slot(self.id(place));
+        let (epoch, workers) = self.master.serving();
+        slot.is_some_and(|slot| (slot.epoch, slot.number + 1) == (epoch, workers))
+    }
+
     /// Everything that could happen next.
     pub(crate) fn steps(&self, clock: Clock, polling: Polling) -> Vec<Step> {
-        let mut events = vec![Event::Quit, Event::Terminate];
+        let mut events = self.operator_events();
         for (place, real) in self.real.iter().enumerate() {
             if let Some(id) = real.forking {
                 // No living process has it, nor the one that last had this slot.
@@ -143,7 +199,7 @@ impl<const N: usize> World<N> {
                 let statuses = if self.meshed {
                     &STATUSES[1..3]
                 } else {
-                    &STATUSES[..]
+                    self.menu.statuses
                 };
                 events.extend(statuses.iter().map(|status| Event::Exited(id, *status)));
                 self.mesh_events(id, real.channel, &mut events);
@@ -216,14 +272,18 @@ impl<const N: usize> World<N> {
             Event::Blocked(id) => self.real[id.index().as_usize()].channel = Channel::Full,
             _ => {}
         }
+        let before = self.told();
+        self.operator.happens(event);
         self.master.handle(self.now, event);
+        self.check_steps(&before, event);
         let mut actions = Vec::new();
         if polling == Polling::Drained {
             while let Some(action) = self.master.poll() {
                 self.perform(action);
                 actions.push(action);
-                // Of one event: at most two things for each slot, and three reports; a mesh adds one.
-                assert!(actions.len() <= 3 * N + 4, "a turn is bounded: {actions:?}");
+                // Of one event: at most two things for each slot, three reports, and what the master
+                // itself is to do; a mesh adds one.
+                assert!(actions.len() <= 3 * N + 8, "a turn is bounded: {actions:?}");
             }
         }
         actions
@@ -234,6 +294,7 @@ impl<const N: usize> World<N> {
         match action {
             Action::Spawn(id) => {
                 assert_eq!(self.master.phase(), Phase::Running, "{action:?}");
+                self.check_spawn(id);
                 let real = &mut self.real[id.index().as_usize()];
                 assert!(
                     real.forking.is_none() && real.process.is_none() && real.reclaiming.is_none(),
@@ -276,8 +337,11 @@ impl<const N: usize> World<N> {
                     _ => Channel::Replacing,
                 };
             }
-            Action::Exit => self.exited = true,
-            _ => {}
+            Action::Exit => {
+                self.operator.check_exit();
+                self.exited = true;
+            }
+            other => self.operator.perform(other, &self.master),
         }
     }
 
@@ -286,154 +350,5 @@ impl<const N: usize> World<N> {
         real.any(|real| {
             real.forking.is_some() || real.process.is_some() || real.reclaiming.is_some()
         })
-    }
-
-    /// What must be so at every moment.
-    pub(crate) fn check(&self) {
-        let mut pids = HashSet::new();
-        for (place, real) in self.real.iter().enumerate() {
-            let id = self.id(place);
-            let (state, process) = (self.state(place), real.process);
-            assert_eq!(
-                state.pid(),
-                process.map(|(_, pid)| pid),
-                "table and kernel differ"
-            );
-            if let Some((own, pid)) = process {
-                assert_eq!(own, id, "a process has its slot's present name");
-                assert!(pids.insert(pid), "two slots with one pid");
-                assert_eq!(self.master.table().by_pid(pid), Some(id));
-            }
-            if let Some(dead) = real.reclaiming {
-                assert_eq!(dead.next(), id);
-                assert!(
-                    matches!(state, State::Reclaiming(_)),
-                    "{state:?} is being reclaimed"
-                );
-            }
-        }
-        let ending = self.master.phase() != Phase::Running;
-        assert_eq!(self.exited, self.master.phase() == Phase::Stopped);
-        assert!(!self.exited || !self.busy(), "exit with a child left");
-        if ending && !self.exited {
-            for place in 0..N {
-                let state = self.state(place);
-                let process = matches!(state, State::Retiring(_));
-                let answer = matches!(
-                    state,
-                    State::Starting(None) | State::Reclaiming(After::Vacate)
-                );
-                assert!(
-                    process || answer || state == State::Vacant,
-                    "{state:?} in the end"
-                );
-                let wakes = self.master.deadline() != Instant::NEVER;
-                assert!(!process || wakes, "nobody would hurry it");
-            }
-        }
-    }
-
-    /// What must be so besides when every action was taken.
-    pub(crate) fn check_drained(&self) {
-        for real in &self.real {
-            let Some((id, _)) = real.process else {
-                continue;
-            };
-            let telling = self.master.phase() != Phase::Stopping;
-            let behind = self.master.announcements(id).next().is_some();
-            let asked = real.channel != Channel::Idle;
-            assert!(!telling || !behind || asked, "nobody tells {id}");
-        }
-        if self.master.phase() == Phase::Running {
-            let slots = self.master.table().occupied();
-            let mut numbers: Vec<_> = slots.map(|(_, slot)| slot.number).collect();
-            numbers.sort_unstable();
-            let all: Vec<_> = (0..N as u16).collect();
-            assert_eq!(numbers, all, "a worker is forgotten");
-            for place in 0..N {
-                let wakes = self.master.deadline() != Instant::NEVER;
-                let state = self.state(place);
-                assert!(state != State::Cooling || wakes, "it would cool for ever");
-                let under_way = self.real[place].forking == Some(self.id(place));
-                assert!(
-                    state != State::Starting(None) || under_way,
-                    "nobody forks it"
-                );
-                let reclaimed = self.real[place].reclaiming.is_some();
-                assert!(!matches!(state, State::Reclaiming(_)) || reclaimed);
-            }
-        } else {
-            assert!(self.exited || self.busy(), "nothing is left, and no exit");
-        }
-    }
-
-    /// Names of lives that are over or have not begun reach nothing.
-    pub(crate) fn check_strangers(&self) {
-        let mut master = self.master.clone();
-        let mut strange = 0;
-        for place in 0..N {
-            let id = self.id(place);
-            let earlier = id.generation().as_u32().checked_sub(1);
-            let earlier = earlier
-                .and_then(Generation::new)
-                .map(|generation| SlotId::new(id.index(), generation));
-            for id in earlier.into_iter().chain([id.next(), SlotId::MASTER]) {
-                for event in [
-                    Event::Spawned(id, Pid::new(999).expect("positive")),
-                    Event::SpawnFailed(id),
-                    Event::Ready(id),
-                    Event::Exited(id, ExitStatus::FATAL),
-                    Event::Missed(id, 0),
-                ] {
-                    master.handle(self.now, event);
-                    strange += 1;
-                }
-                if self.real[place].reclaiming != Some(id) {
-                    master.handle(self.now, Event::Reclaimed(id));
-                    strange += 1;
-                }
-            }
-        }
-        assert_eq!(master.ignored() - self.master.ignored(), strange);
-        assert_eq!(master.table(), self.master.table());
-        let after = Self {
-            master,
-            ..self.clone()
-        };
-        assert_eq!(after.key(Polling::Stepwise), self.key(Polling::Stepwise));
-    }
-
-    /// With a kernel that answers and kills, an ending master comes to its end.
-    pub(crate) fn check_end(&self) {
-        let mut world = self.clone();
-        for _ in 0..8 * N {
-            if world.exited {
-                return;
-            }
-            let answer = world.real.iter().find_map(|real| match real {
-                Reality {
-                    forking: Some(id), ..
-                } => Some(Event::SpawnFailed(*id)),
-                Reality {
-                    reclaiming: Some(id),
-                    ..
-                } => Some(Event::Reclaimed(*id)),
-                Reality {
-                    killed: true,
-                    process: Some((id, _)),
-                    ..
-                } => Some(Event::Exited(*id, STATUSES[3])),
-                _ => None,
-            });
-            let step = match answer {
-                Some(event) => Step::Event(event),
-                None => Step::Time(world.master.deadline()),
-            };
-            world.take(step, Polling::Stepwise);
-            while let Some(action) = world.master.poll() {
-                world.perform(action);
-            }
-        }
-        assert!(world.exited, "it never ends");
     }
 }

@@ -93,7 +93,7 @@ pub(crate) fn the_pid_file_lives_as_long_as_the_master() {
 }
 
 pub(crate) fn bad_arguments_are_named() {
-    let wrong: [(&[&str], &str); 13] = [
+    let wrong: [(&[&str], &str); 19] = [
         (&["--listen", "nowhere"], "--listen nowhere"),
         (&["--listen"], "--listen"),
         (&["--workers", "1023"], "--workers 1023"),
@@ -105,6 +105,12 @@ pub(crate) fn bad_arguments_are_named() {
         (&["--log", ""], "--log"),
         (&["--config="], "--config"),
         (&["--pid-file", ""], "--pid-file"),
+        (&["--upgrade-ms", "soon"], "--upgrade-ms soon"),
+        (&["--probation-ms=-1"], "--probation-ms -1"),
+        (&["--orphans", "kill"], "--orphans kill"),
+        (&["--fail", "never"], "--fail never"),
+        (&["--relay=yes"], "--relay=yes"),
+        (&["--manual-upgrades=no"], "--manual-upgrades=no"),
         (&["--nonsense"], "--nonsense"),
         (&["nonsense"], "nonsense"),
     ];
@@ -118,7 +124,8 @@ pub(crate) fn bad_arguments_are_named() {
     let help = run(&["--help"]);
     assert_eq!(help.status.code(), Some(0));
     let said = String::from_utf8_lossy(&help.stdout);
-    let all = "listen bind-wait pid-file restart name config workers idle drain-idle text log help";
+    let all = "listen bind-wait pid-file restart name binary upgrade-ms probation-ms \
+        manual-upgrades relay orphans config workers idle drain-idle text log fail help";
     for argument in all.split(' ') {
         assert!(said.contains(&format!("  --{argument} ")), "{argument}");
     }

@@ -58,6 +58,22 @@ pub(crate) fn a_bad_file_changes_nothing() {
     }
 }
 
+pub(crate) fn workers_that_fail_change_nothing() {
+    let folder = Folder::new("fail");
+    let file = folder.write("config", "text = one");
+    let mut server = Server::start(2, &["--config", &file]);
+    for (fail, why) in [
+        ("exit2", ": a new worker ended with code 2"),
+        ("die", ": a new worker was killed by signal 6"),
+    ] {
+        folder.write("config", &format!("text = two\nfail = {fail}"));
+        server.signal(Signal::HUP);
+        let notice = server.notice(" does not serve");
+        assert!(notice.ends_with(why), "{notice}");
+        assert!(server.ask("/").content.ends_with("\none\n"));
+    }
+}
+
 pub(crate) fn all_logs_are_opened_anew() {
     let folder = Folder::new("logs");
     let (log, moved) = (folder.file("log"), folder.file("log.1"));
@@ -109,13 +125,12 @@ pub(crate) fn a_master_is_asked_by_its_pid_file() {
         said.starts_with(&format!("master {}, Running\n", server.pid())),
         "{said}"
     );
-    for worker in server.workers() {
-        assert!(
-            said.lines()
-                .any(|line| line.contains(&format!(" live {worker:>13} "))),
-            "{said}"
-        );
-    }
+    // What is said in a turn is written down at its end.
+    support::in_time("a status with both workers", || {
+        let (_, said) = ask("status");
+        let live = |worker: &i32| said.contains(&format!(" live {worker:>13} "));
+        server.workers().iter().all(live).then_some(())
+    });
 
     let (code, said) = ask("reload");
     assert_eq!(

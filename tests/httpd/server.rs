@@ -2,13 +2,14 @@
 
 use core::net::SocketAddr;
 use core::time::Duration;
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
 use rustix::fd::OwnedFd;
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 
 use crate::client::{Answer, Client};
 use crate::support;
@@ -43,7 +44,12 @@ impl Server {
 
     /// Starts a server, and waits for nothing: it has no address yet.
     pub(crate) fn spawn(workers: usize, arguments: &[&str]) -> Self {
-        let mut child = Command::new(binary())
+        Self::spawn_by(Command::new(binary()), workers, arguments)
+    }
+
+    /// The same by a command that executes what is appended to it.
+    pub(crate) fn spawn_by(mut command: Command, workers: usize, arguments: &[&str]) -> Self {
+        let mut child = command
             .args(["--listen", "127.0.0.1:0", "--workers", &workers.to_string()])
             .args(arguments)
             .stdin(Stdio::null())
@@ -139,6 +145,41 @@ impl Drop for Server {
             eprintln!("the server said:\n  {}", self.heard.join("\n  "));
         }
     }
+}
+
+/// A process that the test has not started itself: killed when it is still there at the end.
+pub(crate) struct Stray {
+    pub(crate) pid: i32,
+    pub(crate) pidfd: OwnedFd,
+}
+
+impl Stray {
+    pub(crate) fn new(pid: i32) -> Self {
+        let pidfd = pidfd(pid);
+        Self { pid, pidfd }
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        pidfd_send_signal(&self.pidfd, signal).expect("it lives");
+    }
+
+    pub(crate) fn is_over(&self) {
+        support::wait_readable(&self.pidfd, "the end of a stray");
+    }
+}
+
+impl Drop for Stray {
+    fn drop(&mut self) {
+        let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
+    }
+}
+
+/// The children of a process, the oldest first.
+pub(crate) fn children(pid: i32) -> Vec<i32> {
+    let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    let list = list.unwrap_or_default();
+    let each = list.split_whitespace();
+    each.map(|child| child.parse().expect("a pid")).collect()
 }
 
 /// Runs the server to its end: for command lines that do not serve.

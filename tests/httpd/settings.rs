@@ -64,6 +64,7 @@ pub(crate) fn wrong_lines_of_the_file_are_named() {
         ("workers = -1", "line 1: workers: not a number"),
         ("# x\nidle = 0", "line 2: idle: not a number"),
         ("drain_idle = 1s", "line 1: drain_idle: not a number"),
+        ("fail = sometimes", "line 1: fail: none of exit2, die, hang"),
         ("log =", "line 1: log: not a path"),
         ("= 1", "line 1: : no such setting"),
         ("drain-idle = 1", "line 1: drain-idle: no such setting"),

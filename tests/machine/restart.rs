@@ -262,3 +262,40 @@ fn the_policy_says_which_deaths_count() {
         assert_eq!(shell.master.phase(), Phase::Running);
     }
 }
+
+#[test]
+fn jitter_spreads_the_delays() {
+    let config = one().workers(40).backoff(Backoff::new().jitter_percent(20));
+    let mut shell = Shell::<40>::new(config);
+    shell.failing = 40;
+    let mut spread = Vec::new();
+    for _ in 0..8 {
+        let trace = if spread.is_empty() {
+            shell.start()
+        } else {
+            shell.on(Event::Elapsed)
+        };
+        let delays = trace.iter().filter_map(|line| {
+            let (_, delay) = line.strip_prefix("Delayed(")?.split_once(", ")?;
+            delay.strip_suffix(')')?.parse::<u64>().ok()
+        });
+        let delays: Vec<_> = delays.collect();
+        assert_eq!(delays.len(), 40, "{trace:?}");
+        spread.push(delays);
+        shell.failing = 40;
+        shell.now += 2_000;
+    }
+    for (whole, delays) in [10, 20, 40, 80, 160, 320, 640, 1_000]
+        .into_iter()
+        .zip(spread)
+    {
+        let (least, most) = (delays.iter().min(), delays.iter().max());
+        assert!(
+            least >= Some(&(whole * 4 / 5)) && most <= Some(&whole),
+            "{whole}: {delays:?}"
+        );
+        let different: std::collections::HashSet<_> = delays.iter().collect();
+        let room = (whole / 5) as usize;
+        assert!(different.len() >= room.min(30), "{whole}: {delays:?}");
+    }
+}

@@ -15,6 +15,8 @@ pub(crate) struct Shell<const N: usize> {
     /// Leave spawns, or announcements, unanswered.
     pub(crate) holds_spawns: bool,
     pub(crate) holds_announcements: bool,
+    /// The last epoch whose configuration was asked for.
+    pub(crate) epochs: u32,
 }
 
 impl<const N: usize> Shell<N> {
@@ -26,6 +28,7 @@ impl<const N: usize> Shell<N> {
             failing: 0,
             holds_spawns: false,
             holds_announcements: false,
+            epochs: 0,
         }
     }
 
@@ -65,6 +68,7 @@ impl<const N: usize> Shell<N> {
             trace.push(told(&action));
             match action {
                 Action::Reclaim(id) => self.master.handle(now, Event::Reclaimed(id)),
+                Action::Load(epoch, _) => self.epochs = epoch,
                 Action::Spawn(id) if !self.holds_spawns => {
                     self.master.paired(id);
                     let event = if self.failing > 0 {
@@ -115,6 +119,51 @@ impl<const N: usize> Shell<N> {
 
     pub(crate) fn dies(&mut self, index: usize, status: ExitStatus) -> Vec<String> {
         self.on(Event::Exited(self.id(index), status))
+    }
+
+    /// Every process that is not, says READY; those that follow from that do not.
+    pub(crate) fn all_ready(&mut self) -> Vec<String> {
+        self.each(
+            |state| matches!(state, State::Starting(Some(_))),
+            Event::Ready,
+        )
+    }
+
+    /// Everybody leaves who was told to.
+    pub(crate) fn all_leave(&mut self) -> Vec<String> {
+        self.each(
+            |state| matches!(state, State::Retiring(_)),
+            |id| Event::Exited(id, ExitStatus::SUCCESS),
+        )
+    }
+
+    fn each(&mut self, meant: fn(State) -> bool, event: fn(SlotId) -> Event) -> Vec<String> {
+        let meant: Vec<_> = (0..N).filter(|index| meant(self.state(*index))).collect();
+        let mut trace = Vec::new();
+        for index in meant {
+            trace.extend(self.on(event(self.id(index))));
+        }
+        trace
+    }
+
+    /// How many workers serve.
+    pub(crate) fn live(&self) -> usize {
+        let slots = self.master.table().occupied();
+        slots
+            .filter(|(_, slot)| matches!(slot.state(), State::Live(_)))
+            .count()
+    }
+
+    /// The numbers of those who stay.
+    pub(crate) fn numbers(&self) -> Vec<u16> {
+        let slots = self.master.table().occupied();
+        let staying = slots.filter(|(_, slot)| slot.state().stays());
+        staying.map(|(_, slot)| slot.number).collect()
+    }
+
+    /// Which epoch the next reload begins.
+    pub(crate) fn next_epoch(&self) -> u32 {
+        self.epochs + 1
     }
 
     pub(crate) fn deadline(&self) -> Option<u64> {
