@@ -146,9 +146,9 @@ impl World {
 }
 
 /// Runs a part of a model in a thread of its own.
-pub(crate) fn spawn<T: 'static>(
-    world: &Arc<World>,
-    part: impl FnOnce(&World) -> T + 'static,
+pub(crate) fn spawn<W: 'static, T: 'static>(
+    world: &Arc<W>,
+    part: impl FnOnce(&W) -> T + 'static,
 ) -> loom::thread::JoinHandle<T> {
     let world = Arc::clone(world);
     loom::thread::spawn(move || part(&world))
