@@ -81,17 +81,41 @@ fn main() {
         ),
         ("an_offer_has_one_winner", sharing::an_offer_has_one_winner),
         ("reading_beside_a_claim", sharing::reading_beside_a_claim),
-        ("killed_while_allocating", losing::killed_while_allocating),
-        ("killed_while_cutting", losing::killed_while_cutting),
-        ("killed_while_retiring", losing::killed_while_retiring),
         (
-            "killed_while_a_page_changes_its_class",
-            losing::killed_while_a_page_changes_its_class,
+            "allocating_killed_at_every_step",
+            losing::allocating_killed_at_every_step,
         ),
-        ("killed_with_a_run", losing::killed_with_a_run),
-        ("killed_while_publishing", losing::killed_while_publishing),
-        ("killed_while_offering", losing::killed_while_offering),
-        ("killed_while_linking", losing::killed_while_linking),
-        ("recovery_is_killed", losing::recovery_is_killed),
+        (
+            "cutting_killed_at_every_step",
+            losing::cutting_killed_at_every_step,
+        ),
+        (
+            "retiring_killed_at_every_step",
+            losing::retiring_killed_at_every_step,
+        ),
+        (
+            "changing_class_killed_at_every_step",
+            losing::changing_class_killed_at_every_step,
+        ),
+        (
+            "a_run_killed_at_every_step",
+            losing::a_run_killed_at_every_step,
+        ),
+        (
+            "publishing_killed_at_every_step",
+            losing::publishing_killed_at_every_step,
+        ),
+        (
+            "offering_killed_at_every_step",
+            losing::offering_killed_at_every_step,
+        ),
+        (
+            "linking_killed_at_every_step",
+            losing::linking_killed_at_every_step,
+        ),
+        (
+            "recovering_killed_at_every_step",
+            losing::recovering_killed_at_every_step,
+        ),
     ]);
 }

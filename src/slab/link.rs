@@ -11,7 +11,7 @@
 //!
 //! # Invariants
 //!
-//! - No kill leaves a published block without a link (model `killed_while_linking`).
+//! - No kill leaves a published block without a link (model `linking_killed_at_every_step`).
 //!
 //! # Why not publish first
 //!

@@ -54,8 +54,8 @@
 //! - A block has one holder at a time, whatever else happens to its page (models `two_allocate`,
 //!   `three_allocate`, `a_page_changes_its_class`, `runs_overlap`).
 //! - Killed at any store, a process leaves nothing that recovery does not find, and nobody waits for
-//!   it (every model whose name begins with `killed`; test `whatever_was_done_is_recovered`).
-//! - A published block is one that a link leads to, if links are used (model `killed_while_linking`).
+//!   it (every model whose name ends with `killed_at_every_step`; test `whatever_was_done_is_recovered`).
+//! - A published block is one that a link leads to, if links are used (model `linking_killed_at_every_step`).
 //! - Every operation ends after a number of steps that the size of the zone bounds, whatever is in
 //!   the words; none leads out of the zone, and none panics (test `scribbled_words_harm_nobody`).
 //! - Full means full: no block of the class is free, and no page; for runs, no pages in a row (test

@@ -29,9 +29,9 @@
 //! # Invariants
 //!
 //! - After recovery no word names the dead, whatever they were killed in (every model whose name
-//!   begins with `killed`; test `whatever_was_done_is_recovered`).
+//!   ends with `killed_at_every_step`; test `whatever_was_done_is_recovered`).
 //! - A recovery that was itself killed is done again by the next (model
-//!   `recovery_is_killed`).
+//!   `recovering_killed_at_every_step`).
 //! - Recovering twice, or one who has joined again, is refused (test `a_life_is_recovered_once`).
 //!
 //! # Why not a log

@@ -18,7 +18,7 @@
 //! - A page that is cut otherwise meanwhile gives no block of the old class (model
 //!   `a_page_changes_its_class`).
 //! - Killed anywhere in here, a process leaves words that name it, and nothing else (models
-//!   `killed_while_allocating`, `killed_while_cutting`).
+//!   `allocating_killed_at_every_step`, `cutting_killed_at_every_step`).
 
 use super::geometry::Class;
 use super::heap::Heap;

@@ -11,7 +11,7 @@
 //! # Invariants
 //!
 //! - A page is given back by one alone, and only while it has no block in use (models
-//!   `retiring_beside_an_allocation`, `killed_while_retiring`).
+//!   `retiring_beside_an_allocation`, `retiring_killed_at_every_step`).
 //!
 //! # Why not a count of blocks in use
 //!

@@ -15,7 +15,7 @@
 //!
 //! - Two that want overlapping runs get runs that do not overlap (model `runs_overlap`).
 //! - Killed anywhere, a process leaves pages that recovery gives back, every one and once (model
-//!   `killed_with_a_run`).
+//!   `a_run_killed_at_every_step`).
 
 use super::handle::Handle;
 use super::heap::{Heap, NotAllocated};

@@ -19,7 +19,7 @@
 //! - A handle that was claimed never reaches what its block holds later (model
 //!   `a_claimed_block_is_used_again`).
 //! - Killed anywhere, a process leaves a block that is published, or one that recovery frees (models
-//!   `killed_while_publishing`, `killed_while_offering`).
+//!   `publishing_killed_at_every_step`, `offering_killed_at_every_step`).
 
 use super::handle::Handle;
 use super::heap::Heap;

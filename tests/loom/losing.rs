@@ -5,7 +5,7 @@ use forkmesh::sync::kill;
 use loom::thread::JoinHandle;
 
 use crate::memory::{FOUR_OR_PAIR, Memory, PAIR, PAIR_OR_ONE, victim};
-use crate::world::{spawn, sweep};
+use crate::world::{spawn, sweep, sweep_first};
 use crate::zone::id;
 
 /// Reaps the victim and recovers it, while the peer goes on; returns whether it was killed.
@@ -16,8 +16,8 @@ fn bury(memory: &Memory, victim: JoinHandle<bool>, peer: JoinHandle<()>) -> bool
     killed
 }
 
-pub(crate) fn killed_while_allocating(name: &str) {
-    sweep(name, 7, 100, |k| {
+pub(crate) fn allocating_killed_at_every_step(name: &str) {
+    sweep(name, 7, 14_000, |k| {
         let memory = Memory::new(&PAIR, 1);
         memory.cut(16);
         let victim = victim(&memory, k, |memory, heap| {
@@ -33,8 +33,8 @@ pub(crate) fn killed_while_allocating(name: &str) {
     });
 }
 
-pub(crate) fn killed_while_cutting(name: &str) {
-    sweep(name, 18, 100, |k| {
+pub(crate) fn cutting_killed_at_every_step(name: &str) {
+    sweep(name, 18, 186_000, |k| {
         let memory = Memory::new(&PAIR, 1);
         let victim = victim(&memory, k, |memory, heap| {
             memory.round(heap, 16);
@@ -48,8 +48,8 @@ pub(crate) fn killed_while_cutting(name: &str) {
     });
 }
 
-pub(crate) fn killed_while_retiring(name: &str) {
-    sweep(name, 7, 100, |k| {
+pub(crate) fn retiring_killed_at_every_step(name: &str) {
+    sweep(name, 7, 65_000, |k| {
         let memory = Memory::new(&PAIR, 1);
         memory.cut(16);
         let victim = victim(&memory, k, |_, heap| {
@@ -64,16 +64,17 @@ pub(crate) fn killed_while_retiring(name: &str) {
     });
 }
 
-/// The peer gives the page back and cuts it otherwise, while the victim takes a block of it.
-pub(crate) fn killed_while_a_page_changes_its_class(name: &str) {
-    sweep(name, 0, 100, |k| {
+/// The peer gives the page back and cuts it otherwise, while the victim takes a block of it: the hint,
+/// the block, and what it does about being late. Then it would look elsewhere.
+pub(crate) fn changing_class_killed_at_every_step(name: &str) {
+    sweep_first(name, 3, 260_000, |k| {
         let memory = Memory::new(&PAIR_OR_ONE, 1);
         memory.cut(16);
         let victim = victim(&memory, k, |memory, heap| {
             memory.take(heap, 16);
         });
         let peer = spawn(&memory, |memory| {
-            memory.take(&mut memory.heap(1), 32);
+            memory.cut_otherwise(&mut memory.heap(1));
         });
         let killed = bury(&memory, victim, peer);
         memory.audit(0);
@@ -81,8 +82,8 @@ pub(crate) fn killed_while_a_page_changes_its_class(name: &str) {
     });
 }
 
-pub(crate) fn killed_with_a_run(name: &str) {
-    sweep(name, 17, 100, |k| {
+pub(crate) fn a_run_killed_at_every_step(name: &str) {
+    sweep(name, 17, 78_000, |k| {
         let memory = Memory::new(&PAIR, 2);
         let victim = victim(&memory, k, |memory, heap| {
             memory.round(heap, 64);
@@ -97,8 +98,8 @@ pub(crate) fn killed_with_a_run(name: &str) {
     });
 }
 
-pub(crate) fn killed_while_publishing(name: &str) {
-    sweep(name, 6, 50, |k| {
+pub(crate) fn publishing_killed_at_every_step(name: &str) {
+    sweep(name, 6, 3600, |k| {
         let memory = Memory::new(&PAIR, 1);
         let block = memory.published();
         let victim = victim(&memory, k, move |memory, heap| {
@@ -124,8 +125,8 @@ pub(crate) fn killed_while_publishing(name: &str) {
     });
 }
 
-pub(crate) fn killed_while_offering(name: &str) {
-    sweep(name, 5, 20, |k| {
+pub(crate) fn offering_killed_at_every_step(name: &str) {
+    sweep(name, 5, 2000, |k| {
         let memory = Memory::new(&PAIR, 1);
         memory.cut(16);
         let block = memory.heap(0).alloc(16, 1).unwrap();
@@ -150,8 +151,8 @@ pub(crate) fn killed_while_offering(name: &str) {
 }
 
 /// What is published is what a link leads to.
-pub(crate) fn killed_while_linking(name: &str) {
-    sweep(name, 8, 50, |k| {
+pub(crate) fn linking_killed_at_every_step(name: &str) {
+    sweep(name, 8, 14_000, |k| {
         let memory = Memory::new(&PAIR, 1);
         memory.cut(16);
         let blocks = [0, 1].map(|slot| memory.heap(slot).alloc(16, 1).unwrap());
@@ -182,8 +183,8 @@ pub(crate) fn killed_while_linking(name: &str) {
 }
 
 /// The master dies while it recovers one who died with a block, a run, and a page half cut.
-pub(crate) fn recovery_is_killed(name: &str) {
-    sweep(name, 15, 20, |k| {
+pub(crate) fn recovering_killed_at_every_step(name: &str) {
+    sweep(name, 15, 19_000, |k| {
         let memory = Memory::new(&FOUR_OR_PAIR, 4);
         let mut dead = memory.heap(0);
         dead.alloc(128, 1).unwrap();

@@ -85,6 +85,13 @@ impl Memory {
         }
     }
 
+    /// Gives the page back, if it is empty, and makes one large block of it.
+    pub(crate) fn cut_otherwise(&self, heap: &mut Heap<'_>) {
+        if heap.trim() > 0 {
+            self.take(heap, 32);
+        }
+    }
+
     /// The page is cut into blocks of this size, all of them free.
     pub(crate) fn cut(&self, size: usize) {
         let mut heap = self.heap(3);

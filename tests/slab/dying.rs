@@ -6,7 +6,7 @@ use proptest::proptest;
 use proptest::test_runner::Config;
 
 use crate::model::{SLOTS, World, steps};
-use crate::zone::{Zone, id};
+use crate::zone::id;
 use crate::zone_of;
 
 proptest! {

@@ -6,7 +6,7 @@ use forkmesh::slab::{
 };
 use forkmesh::table::{SlotId, SlotIndex};
 
-use crate::zone::{Zone, id};
+use crate::zone::id;
 use crate::zone_of;
 
 const MASTER: SlotId = SlotId::MASTER;
