@@ -68,8 +68,8 @@ fn main() {
             sharing::retiring_beside_an_allocation,
         ),
         (
-            "a_page_changes_its_class",
-            sharing::a_page_changes_its_class,
+            "a_page_changes_its_class_at_every_step",
+            sharing::a_page_changes_its_class_at_every_step,
         ),
         ("free_hints_are_exact", sharing::free_hints_are_exact),
         ("part_hints_are_exact", sharing::part_hints_are_exact),
@@ -94,8 +94,8 @@ fn main() {
             losing::retiring_killed_at_every_step,
         ),
         (
-            "changing_class_killed_at_every_step",
-            losing::changing_class_killed_at_every_step,
+            "a_late_grab_killed_at_every_step",
+            losing::a_late_grab_killed_at_every_step,
         ),
         (
             "a_run_killed_at_every_step",
@@ -116,6 +116,10 @@ fn main() {
         (
             "recovering_killed_at_every_step",
             losing::recovering_killed_at_every_step,
+        ),
+        (
+            "recovering_a_run_killed_at_every_step",
+            losing::recovering_a_run_killed_at_every_step,
         ),
     ]);
 }

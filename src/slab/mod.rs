@@ -52,7 +52,7 @@
 //! # Invariants
 //!
 //! - A block has one holder at a time, whatever else happens to its page (models `two_allocate`,
-//!   `three_allocate`, `a_page_changes_its_class`, `runs_overlap`).
+//!   `three_allocate`, `a_page_changes_its_class_at_every_step`, `runs_overlap`).
 //! - Killed at any store, a process leaves nothing that recovery does not find, and nobody waits for
 //!   it (every model whose name ends with `killed_at_every_step`; test `whatever_was_done_is_recovered`).
 //! - A published block is one that a link leads to, if links are used (model `linking_killed_at_every_step`).

@@ -16,7 +16,7 @@
 //!
 //! - No block is held by two (models `two_allocate`, `three_allocate`).
 //! - A page that is cut otherwise meanwhile gives no block of the old class (model
-//!   `a_page_changes_its_class`).
+//!   `a_page_changes_its_class_at_every_step`).
 //! - Killed anywhere in here, a process leaves words that name it, and nothing else (models
 //!   `allocating_killed_at_every_step`, `cutting_killed_at_every_step`).
 

@@ -4,8 +4,8 @@ use forkmesh::slab::{Heap, NotRecovered};
 use forkmesh::sync::kill;
 use loom::thread::JoinHandle;
 
-use crate::memory::{FOUR_OR_PAIR, Memory, PAIR, PAIR_OR_ONE, victim};
-use crate::world::{spawn, sweep, sweep_first};
+use crate::memory::{FOUR_OR_PAIR, Memory, PAIR, victim};
+use crate::world::{kill_at, spawn, sweep};
 use crate::zone::id;
 
 /// Reaps the victim and recovers it, while the peer goes on; returns whether it was killed.
@@ -64,17 +64,17 @@ pub(crate) fn retiring_killed_at_every_step(name: &str) {
     });
 }
 
-/// The peer gives the page back and cuts it otherwise, while the victim takes a block of it: the hint,
-/// the block, and what it does about being late. Then it would look elsewhere.
-pub(crate) fn changing_class_killed_at_every_step(name: &str) {
-    sweep_first(name, 3, 260_000, |k| {
-        let memory = Memory::new(&PAIR_OR_ONE, 1);
+/// The peer gives the page back and cuts it again, while the victim takes a block of it, and is killed
+/// as soon as it has it: after the hint and the block, before whatever it does about being late.
+pub(crate) fn a_late_grab_killed_at_every_step(name: &str) {
+    kill_at(name, 2, 260_000, |k| {
+        let memory = Memory::new(&PAIR, 1);
         memory.cut(16);
         let victim = victim(&memory, k, |memory, heap| {
             memory.take(heap, 16);
         });
         let peer = spawn(&memory, |memory| {
-            memory.cut_otherwise(&mut memory.heap(1));
+            memory.cut_again(&mut memory.heap(1), 16);
         });
         let killed = bury(&memory, victim, peer);
         memory.audit(0);
@@ -208,6 +208,33 @@ pub(crate) fn recovering_killed_at_every_step(name: &str) {
             assert_eq!(again.is_ok(), first.is_err());
         } else {
             assert_eq!(next.recover(id(0)), Err(NotRecovered::NotThere));
+        }
+        peer.join().unwrap();
+        memory.audit(0);
+        killed
+    });
+}
+
+/// The master dies while it recovers one who died before its run was tied together: the head has its
+/// tails, and is no head yet.
+pub(crate) fn recovering_a_run_killed_at_every_step(name: &str) {
+    sweep(name, 11, 26_000, |k| {
+        let memory = Memory::new(&PAIR, 3);
+        let mut dead = memory.heap(0);
+        // Three pages are taken, three hints cleared, two tails and a block are made.
+        assert!(kill::at(9, || dead.alloc(96, 1)).is_none());
+        let peer = spawn(&memory, |memory| {
+            memory.round(&mut memory.heap(1), 32);
+        });
+        let master = spawn(&memory, move |memory| {
+            let mut master = memory.heap(2);
+            kill::at(k, || master.recover(id(0)).unwrap()).is_none()
+        });
+        let killed = master.join().unwrap();
+        let mut next = memory.master();
+        if killed {
+            next.recover(id(2)).unwrap();
+            let _ = next.recover(id(0));
         }
         peer.join().unwrap();
         memory.audit(0);

@@ -1,8 +1,10 @@
 //! What the models of the slab share: a small zone, whose blocks notice two holders at once, and the
 //! look at what is left in the end.
 
-use forkmesh::slab::{Census, Extent, Geometry, Handle, Heap, Layout, Section, Slab, State};
-use forkmesh::sync::{Ordering, kill};
+use forkmesh::slab::{
+    BlockWord, Census, Extent, Geometry, Handle, Heap, Layout, Page, PageWord, Section, Slab, State,
+};
+use forkmesh::sync::{AtomicU64, Ordering::Relaxed, kill};
 use forkmesh::table::SlotId;
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
@@ -13,8 +15,6 @@ use crate::zone::{Zone, id};
 
 /// Pages of two blocks.
 pub(crate) static PAIR: Geometry = Geometry::new(32, &[16]);
-/// Pages of two small blocks, or of one large one.
-pub(crate) static PAIR_OR_ONE: Geometry = Geometry::new(32, &[16, 32]);
 /// Pages of four small blocks, or of two large ones.
 pub(crate) static FOUR_OR_PAIR: Geometry = Geometry::new(64, &[16, 32]);
 
@@ -79,16 +79,16 @@ impl Memory {
     }
 
     /// Allocates a block and writes it; it stays the slot's.
-    pub(crate) fn take(&self, heap: &mut Heap<'_>, size: usize) {
-        if let Ok(block) = heap.alloc(size, 1) {
-            self.fill(block);
-        }
+    pub(crate) fn take(&self, heap: &mut Heap<'_>, size: usize) -> Option<Handle> {
+        let block = heap.alloc(size, 1).ok()?;
+        self.fill(block);
+        Some(block)
     }
 
-    /// Gives the page back, if it is empty, and makes one large block of it.
-    pub(crate) fn cut_otherwise(&self, heap: &mut Heap<'_>) {
+    /// Gives the page back, if it is empty, and takes it again for blocks of this size.
+    pub(crate) fn cut_again(&self, heap: &mut Heap<'_>, size: usize) {
         if heap.trim() > 0 {
-            self.take(heap, 32);
+            let _ = self.take(heap, size);
         }
     }
 
@@ -107,26 +107,45 @@ impl Memory {
         block
     }
 
-    /// Every page that is free is hinted, and every one with a free block; while nobody has a
-    /// current page.
+    /// Every page that is free has its hint, and so has every one with a free block; for when nobody
+    /// has a current page.
     pub(crate) fn assert_hinted(&self) {
-        let census = self.slab().census();
-        let (words, geometry) = (self.zone.words(), self.zone.layout().geometry());
-        let bits = |words: &[forkmesh::sync::AtomicU64]| -> usize {
-            let set = words
-                .iter()
-                .map(|word| word.load(Ordering::Relaxed).count_ones());
-            set.sum::<u32>() as usize
-        };
-        // The models of hints have one page.
-        assert!(
-            bits(words.free_hints) >= census.free_pages,
-            "a free page has no hint"
-        );
-        for class in geometry.classes() {
-            let count = census.classes[class.as_usize()];
-            let hints = bits(&words.part_hints[class.as_usize()..=class.as_usize()]);
-            assert!(count.free == 0 || hints > 0, "a free block has no hint");
+        let words = self.zone.words();
+        let is_set = |hints: &AtomicU64, page: usize| hints.load(Relaxed) >> page & 1 != 0;
+        for (number, word) in words.pages.iter().enumerate() {
+            match PageWord::from_u64(word.load(Relaxed)).page() {
+                Some(Page::Free) => {
+                    assert!(
+                        is_set(&words.free_hints[0], number),
+                        "a free page has no hint"
+                    );
+                }
+                Some(Page::Class(class)) => {
+                    let hints = &words.part_hints[class.as_usize()];
+                    let any_free = self.states(number).any(|state| state == State::Free);
+                    let is_hinted = is_set(hints, number);
+                    assert!(is_hinted || !any_free, "a free block has no hint");
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The states of a page's blocks.
+    fn states(&self, page: usize) -> impl Iterator<Item = State> + '_ {
+        let words = self.zone.layout().geometry().words();
+        let blocks = &self.zone.words().blocks[page * words..(page + 1) * words];
+        blocks.iter().map(|word| {
+            let word = BlockWord::from_u32(word.load(Relaxed));
+            word.state().expect("written by us")
+        })
+    }
+
+    /// Nobody holds anything, though nobody died.
+    pub(crate) fn assert_nothing_held(&self) {
+        for slot in 0..SLOTS {
+            let held = self.slab().holding(id(slot).index());
+            assert_eq!((held.blocks, held.pages), (0, 0), "slot {slot}");
         }
     }
 
@@ -160,16 +179,9 @@ impl Memory {
         let census = self.slab().census();
         let counts = census.classes.iter().chain([&census.runs]);
         let counted: usize = counts.map(|count| count.free + count.used()).sum();
-        let is_block = |word: &forkmesh::sync::AtomicU32| {
-            let word = forkmesh::slab::BlockWord::from_u32(word.load(Ordering::Relaxed));
-            word.state().expect("written by us") != State::Unused
-        };
-        let blocks = self
-            .zone
-            .words()
-            .blocks
-            .iter()
-            .filter(|word| is_block(word));
+        let pages = 0..self.zone.layout().pages();
+        let states = pages.flat_map(|page| self.states(page));
+        let blocks = states.filter(|state| *state != State::Unused);
         assert_eq!(blocks.count(), counted);
     }
 }

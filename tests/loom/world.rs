@@ -215,19 +215,16 @@ pub(crate) fn sweep(name: &str, steps: u32, least: usize, body: fn(u32) -> bool)
     report(&format!("{name}, {steps} steps"), executions, least);
 }
 
-/// Checks one model for the first steps alone at which its victim can be killed; what comes after them
-/// is another model's, and too much for this one.
-pub(crate) fn sweep_first(name: &str, steps: u32, least: usize, body: fn(u32) -> bool) {
-    let mut executions = 0;
-    for k in 0..steps {
-        let killed = std::sync::Arc::new(AtomicU64::new(0));
-        let kills = std::sync::Arc::clone(&killed);
-        executions += explore(move || {
-            kills.fetch_add(body(k).into(), Relaxed);
-        });
-        assert!(killed.load(Relaxed) > 0, "{name}: there is no step {k}");
-    }
-    report(&format!("{name}, {steps} steps"), executions, least);
+/// Checks one model for one step at which its victim is killed, in some executions at least: where the
+/// other steps are another model's, and too much for this one.
+pub(crate) fn kill_at(name: &str, k: u32, least: usize, body: fn(u32) -> bool) {
+    let killed = std::sync::Arc::new(AtomicU64::new(0));
+    let kills = std::sync::Arc::clone(&killed);
+    let executions = explore(move || {
+        kills.fetch_add(body(k).into(), Relaxed);
+    });
+    assert!(killed.load(Relaxed) > 0, "{name}: there is no step {k}");
+    report(&format!("{name}, step {k}"), executions, least);
 }
 
 /// Runs the models, as libtest would, and sums up.
