@@ -1,4 +1,4 @@
-//! `Heap`: one thread's way to a zone. It allocates and frees without touching what others write.
+//! `Heap`: one thread's way to a zone. It allocates and frees without asking anybody.
 //!
 //! ```text
 //!                         magazine of a class, private                the zone, shared
@@ -16,6 +16,13 @@
 //!   `what_others_hold_is_not_freed`).
 //! - All magazines of all slots together hold at most a sixteenth of the zone (test
 //!   `magazines_take_little_of_a_zone`).
+//!
+//! # Why freeing writes the block's word
+//!
+//! The block stays the slot's, and so the word could stay as it is. But then its handle would stay
+//! good, and freeing twice would put a block into the magazine twice, for two to have. A load and a
+//! store of a word that is this slot's own make every copy of the handle stale. The line that the word
+//! lies on may be shared with the words of fifteen other blocks; a batch of the smallest fills one.
 //!
 //! # Why dropping a heap does nothing
 //!
