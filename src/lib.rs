@@ -72,6 +72,8 @@ pub mod machine;
 #[cfg(all(target_os = "linux", not(loom)))]
 pub mod run;
 #[cfg(target_os = "linux")]
+pub mod slab;
+#[cfg(target_os = "linux")]
 pub mod sync;
 #[cfg(all(target_os = "linux", not(loom)))]
 mod sys;

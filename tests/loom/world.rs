@@ -146,9 +146,9 @@ impl World {
 }
 
 /// Runs a part of a model in a thread of its own.
-pub(crate) fn spawn<T: 'static>(
-    world: &Arc<World>,
-    part: impl FnOnce(&World) -> T + 'static,
+pub(crate) fn spawn<W: 'static, T: 'static>(
+    world: &Arc<W>,
+    part: impl FnOnce(&W) -> T + 'static,
 ) -> loom::thread::JoinHandle<T> {
     let world = Arc::clone(world);
     loom::thread::spawn(move || part(&world))
@@ -213,6 +213,18 @@ pub(crate) fn sweep(name: &str, steps: u32, least: usize, body: fn(u32) -> bool)
         }
     }
     report(&format!("{name}, {steps} steps"), executions, least);
+}
+
+/// Checks one model for one step at which its victim is killed, in some executions at least: where the
+/// other steps are another model's, and too much for this one.
+pub(crate) fn kill_at(name: &str, k: u32, least: usize, body: fn(u32) -> bool) {
+    let killed = std::sync::Arc::new(AtomicU64::new(0));
+    let kills = std::sync::Arc::clone(&killed);
+    let executions = explore(move || {
+        kills.fetch_add(body(k).into(), Relaxed);
+    });
+    assert!(killed.load(Relaxed) > 0, "{name}: there is no step {k}");
+    report(&format!("{name}, step {k}"), executions, least);
 }
 
 /// Runs the models, as libtest would, and sums up.
