@@ -95,7 +95,7 @@
 //! | `ngx_shared_memory_add`, `ngx_init_zone_pool`, zones in `ngx_init_cycle` | not yet |
 //! | `ngx_shmtx_create`, `lock`, `trylock`, `unlock`, `force_unlock`, `destroy`; its `sem_t` | [`sync::Mutex`](crate::sync::Mutex): an owner that died is told to the next one, who repairs or poisons; a futex in place of `sem_t`. The zones that it will lie in: not yet |
 //! | `ngx_rwlock_*`, `ngx_spinlock` | not yet |
-//! | `ngx_slab_init`, `alloc`, `calloc`, `free`, and those that end in `_locked` | not yet |
+//! | `ngx_slab_init`, `alloc`, `free`, and those that end in `_locked` | [`slab::Slab`](crate::slab::Slab), [`slab::Heap`](crate::slab::Heap): no lock, indices in place of pointers, and what a dead process held is recovered; the zones that it will lie in: not yet |
 //! | the totals of `stub_status` | not yet; a worker can report to its master: [`Worker::tell_master`](crate::run::Worker::tell_master) |
 //!
 //! # Types and fields

@@ -11,7 +11,7 @@
 //!           decisions (pure)          descriptors              memory
 //!
 //!   L3  ┌────────────────────────────── run ──────────────────────────────┐   waits, performs, decides nothing
-//!   L2  │  machine                  channel                               │   events → actions · typed ends
+//!   L2  │  machine                  channel                  slab         │   events → actions · typed ends · indices
 //!   L1  │  wire                                              sync         │   bytes ↔ commands · atomics, robust mutex
 //!   L0  │  table                    sys                                   │   ids and states · every system call
 //!       └─────────────────────────────────────────────────────────────────┘
@@ -25,6 +25,7 @@
 //! | [`wire`] | `table` | forbidden | golden bytes, `tests/board.rs`, fuzz targets `channel_decode` and `handover` |
 //! | [`machine`] | `table`, `wire` | forbidden | every order of events, mutants, fuzz target `master` |
 //! | [`channel`] | `sys`, `table`, `wire` | forbidden | compile-fail tests, `tests/channel.rs` |
+//! | [`slab`] | `sync`, `table` | forbidden | `tests/loom.rs`, `tests/slab.rs` |
 //! | [`run`] | all of them | forbidden | `tests/process`, `tests/handover.rs`, `tests/instance.rs`, `tests/footprint.rs`, `tests/torture.rs` |
 //!
 //! `tests/house.rs` reads the source and holds this table.
