@@ -25,7 +25,7 @@ impl<const N: usize> Master<N> {
         let Self {
             config,
             phase,
-            table,
+            table: _,
             places,
             mesh,
             due,
@@ -50,57 +50,61 @@ impl<const N: usize> Master<N> {
         predecessor.digest(out);
         due.digest_own(out);
         out(u64::MAX);
-        for (place, index) in places.iter().zip((0..N).filter_map(SlotIndex::new)) {
-            let Some(slot) = table.id_at(index).and_then(|id| table.slot(id)) else {
-                continue;
-            };
-            let Place {
-                history,
-                life: _,
-                pid: _,
-                lived_ms: _,
-                failed_stage: _,
-                failed_errno: _,
-                exit: _,
-                marks: _,
-                stage,
-                news,
-            } = place;
-            out(match slot.state() {
-                State::Vacant => 0,
-                State::Starting(None) => 1,
-                State::Starting(Some(_)) => 2,
-                State::Live(_) => 3,
-                State::Retiring(_) => 4 + *stage as u64,
-                State::Cooling => 7,
-                State::Parked => 8,
-                State::Reclaiming(After::Cool) => 9,
-                State::Reclaiming(After::Park) => 10,
-                State::Reclaiming(After::Vacate) => 11,
-            });
-            out(match slot.epoch {
-                _ if slot.state() == State::Vacant => 0,
-                epoch if epoch == serving.epoch => 1,
-                epoch if reload.starts(epoch) => 2,
-                _ => 3,
-            });
-            if slot.state().pid().is_some() {
-                out(now.ms_since(slot.since).min(config.backoff.reset_ms));
-            }
-            if matches!(
-                slot.state(),
-                State::Cooling | State::Retiring(_) | State::Reclaiming(After::Cool)
-            ) {
-                out(slot.deadline.ms_since(now));
-            }
-            out(news.bits().into());
-            due.digest(index, out);
-            history.digest(now, &config.backoff, out);
-            out(u64::MAX);
+        for index in (0..places.len()).filter_map(SlotIndex::new) {
+            self.digest_slot(now, index, out);
         }
         if config.mesh {
             mesh.digest(now, out);
         }
+    }
+
+    fn digest_slot(&self, now: Instant, index: SlotIndex, out: &mut dyn FnMut(u64)) {
+        let Some(slot) = self.table.id_at(index).and_then(|id| self.table.slot(id)) else {
+            return;
+        };
+        let Place {
+            history,
+            life: _,
+            pid: _,
+            lived_ms: _,
+            failed_stage: _,
+            failed_errno: _,
+            exit: _,
+            marks: _,
+            stage,
+            news,
+        } = &self.places[index.as_usize()];
+        out(match slot.state() {
+            State::Vacant => 0,
+            State::Starting(None) => 1,
+            State::Starting(Some(_)) => 2,
+            State::Live(_) => 3,
+            State::Retiring(_) => 4 + *stage as u64,
+            State::Cooling => 7,
+            State::Parked => 8,
+            State::Reclaiming(After::Cool) => 9,
+            State::Reclaiming(After::Park) => 10,
+            State::Reclaiming(After::Vacate) => 11,
+        });
+        out(match slot.epoch {
+            _ if slot.state() == State::Vacant => 0,
+            epoch if epoch == self.serving.epoch => 1,
+            epoch if self.reload.starts(epoch) => 2,
+            _ => 3,
+        });
+        if slot.state().pid().is_some() {
+            out(now.ms_since(slot.since).min(self.config.backoff.reset_ms));
+        }
+        if matches!(
+            slot.state(),
+            State::Cooling | State::Retiring(_) | State::Reclaiming(After::Cool)
+        ) {
+            out(slot.deadline.ms_since(now));
+        }
+        out(news.bits().into());
+        self.due.digest(index, out);
+        history.digest(now, &self.config.backoff, out);
+        out(u64::MAX);
     }
 }
 

@@ -32,6 +32,10 @@ use crate::table::{CHILDREN, Instant, SlotId, State};
 
 /// How far a reload has come.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one, and no heap for it"
+)]
 pub(super) enum Reload {
     /// There is none.
     Idle,
