@@ -133,7 +133,7 @@ fn walk<const N: usize>(name: &str, mut first: World<N>, clock: Clock, polling: 
         }
     }
     println!("{name}: {} worlds, {steps} steps, {ends} ends", seen.len());
-    assert_eq!(ends > 0, ending, "an end is reachable");
+    assert!(ends > 0 || !ending, "an end is reachable");
     seen.len()
 }
 
@@ -184,19 +184,19 @@ fn two_slots_with_events_between_polls() {
         Clock::Deadline,
         Polling::Stepwise,
     );
-    assert!(worlds >= 45_000, "{worlds}");
+    assert!(worlds >= 80_000, "{worlds}");
 }
 
 #[test]
 fn three_slots() {
     let worlds = explore::<3>("three slots", middling(), Clock::Deadline, Polling::Drained);
-    assert!(worlds >= 7_000, "{worlds}");
+    assert!(worlds >= 7_500, "{worlds}");
 }
 
 #[test]
 fn four_slots() {
     let worlds = explore::<4>("four slots", plain(), Clock::Deadline, Polling::Drained);
-    assert!(worlds >= 5_500, "{worlds}");
+    assert!(worlds >= 16_000, "{worlds}");
 }
 
 #[test]
@@ -216,7 +216,7 @@ fn two_slots_with_a_mesh() {
         Clock::Deadline,
         Polling::Drained,
     );
-    assert!(worlds >= 6_500, "{worlds}");
+    assert!(worlds >= 24_000, "{worlds}");
 }
 
 const CRASH: ExitStatus = ExitStatus::Code(1);
@@ -300,7 +300,7 @@ fn reloads_of_more_workers_than_slots() {
         ..CRASHES
     };
     let worlds = operate::<2>("more workers than slots", bare(3), menu, 0);
-    assert!(worlds >= 1, "{worlds}");
+    assert!(worlds >= 7_000, "{worlds}");
 }
 
 #[test]
@@ -351,9 +351,14 @@ fn everything_of_one_slot() {
 }
 
 #[test]
-fn everything_of_two_slots() {
-    let worlds = operate::<2>("everything, two slots", bare(1), EVERYTHING, 0);
-    assert!(worlds >= 45_000, "{worlds}");
+fn upgrades_and_reloads_of_two_slots() {
+    let menu = Menu {
+        ends: false,
+        rest: false,
+        ..EVERYTHING
+    };
+    let worlds = operate::<2>("upgrades and reloads", bare(1), menu, 0);
+    assert!(worlds >= 13_000, "{worlds}");
 }
 
 #[test]

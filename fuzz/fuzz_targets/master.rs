@@ -4,7 +4,7 @@
 //! ```text
 //!   kind workers step step step …     one byte each; a step is the (byte % possible)th thing that can happen
 //!     │
-//!     └─ 0bmf_ppp_ss: slots - 4, what an operator does, a predecessor, a mesh
+//!     └─ 0bcreu_mpss: slots (4, 5, 6, 8), predecessor, mesh, upgrades by hand, ends, rest, no count
 //! ```
 //!
 //! At the end of the bytes the master is told to end, and has to come to it. With FUZZ_EVENTS in the

@@ -160,6 +160,9 @@ impl<const N: usize> World<N> {
 
     /// A successor that was given up, and does not go, is killed.
     pub(crate) fn check_given_up(&self) {
+        if !matches!(self.master.upgrade(), Upgrade::Failing(..)) {
+            return;
+        }
         let mut world = self.clone();
         for _ in 0..8 * N + 8 {
             if !matches!(world.master.upgrade(), Upgrade::Failing(..)) {

@@ -272,10 +272,13 @@ impl<const N: usize> World<N> {
             Event::Blocked(id) => self.real[id.index().as_usize()].channel = Channel::Full,
             _ => {}
         }
-        let before = self.told();
+        let reloads = self.operator.reloads();
+        let before = reloads.then(|| self.told());
         self.operator.happens(event);
         self.master.handle(self.now, event);
-        self.check_steps(&before, event);
+        if let Some(before) = before {
+            self.check_steps(&before, event);
+        }
         let mut actions = Vec::new();
         if polling == Polling::Drained {
             while let Some(action) = self.master.poll() {
