@@ -57,6 +57,7 @@ fn main() {
         reload::a_reload_puts_new_settings_in_force,
         reload::a_bad_file_changes_nothing,
         reload::workers_that_fail_change_nothing,
+        reload::who_is_sent_home_and_called_back_at_once_serves,
         reload::all_logs_are_opened_anew,
         reload::a_master_is_asked_by_its_pid_file,
         upgrade::another_program_takes_over_and_nothing_is_lost,

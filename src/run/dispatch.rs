@@ -23,6 +23,9 @@ const READS_OF_THE_DEAD: usize = 512;
 /// How many batches of 128 frames one worker is listened to before others get their turn.
 const READS_A_TURN: usize = 8;
 
+/// As many as there are: each is pending once at the most.
+const SIGNALS_TOGETHER: usize = 16;
+
 impl Master {
     pub(super) fn dispatch(&mut self, service: &mut impl Service, token: u64, flags: EventFlags) {
         match Token::from_u64(token) {
@@ -49,13 +52,34 @@ impl Master {
         }
     }
 
+    /// Nobody knows in which order signals were sent that are found together. The kernel hands them out
+    /// by number, which has WINCH behind HUP: a master that was told to rest, and at once to serve
+    /// again, would rest. So it rests first, whatever comes then.
     fn signals(&mut self, service: &mut impl Service) {
-        while let Some(caught) = signal::next(&self.waiting().signals) {
+        let mut together = heapless::Vec::<Caught, SIGNALS_TOGETHER>::new();
+        loop {
+            together.clear();
+            while !together.is_full()
+                && let Some(caught) = signal::next(&self.waiting().signals)
+            {
+                let _ = together.push(caught); // there is room
+            }
+            if together.is_empty() {
+                return;
+            }
+            let rest = Signal::WINCH.as_raw();
+            together.sort_unstable_by_key(|caught| (caught.signal != rest, caught.signal));
+            self.heed_signals(service, &together);
+        }
+    }
+
+    fn heed_signals(&mut self, service: &mut impl Service, together: &[Caught]) {
+        for caught in together {
             if caught.signal == Signal::CHILD.as_raw() {
                 self.reap_orphans(service);
                 continue;
             }
-            match request(caught) {
+            match request(*caught) {
                 Some(event) => self.happened(service, event),
                 None => self.tell(
                     service,

@@ -58,6 +58,28 @@ pub(crate) fn a_bad_file_changes_nothing() {
     }
 }
 
+pub(crate) fn who_is_sent_home_and_called_back_at_once_serves() {
+    let folder = Folder::new("rest");
+    let pid = folder.file("pid");
+    let mut server = Server::start(2, &["--pid-file", &pid]);
+    // It finds both together, and not which was the first.
+    for signal in [Signal::STOP, Signal::WINCH, Signal::HUP, Signal::CONT] {
+        server.signal(signal);
+    }
+    server.notice("epoch 1 serves");
+    let status = support::in_time("a status of epoch 1", || {
+        let status = run(&["-s", "status", "--pid-file", &pid]).stdout;
+        let status = String::from_utf8_lossy(&status).into_owned();
+        status.contains("\nepoch 1\n").then_some(status)
+    });
+    let expected = format!("master {}, Running\n", server.pid());
+    assert!(status.starts_with(&expected), "{status}");
+    for _ in 0..2 {
+        server.notice("exited");
+    }
+    assert!(server.ask("/").content.contains("\nepoch 1\n"));
+}
+
 pub(crate) fn workers_that_fail_change_nothing() {
     let folder = Folder::new("fail");
     let file = folder.write("config", "text = one");
