@@ -89,9 +89,11 @@ mod record;
 mod relay;
 mod relay_end;
 mod service;
+mod setup;
 mod spawn;
 mod status;
 mod successor;
+mod title;
 mod token;
 mod upgrade;
 mod worker;
@@ -108,6 +110,11 @@ pub use reason::Reason;
 pub use relay::Relay;
 pub use relay_end::{FromRelay, RelayEnd};
 pub use service::{Exit, Notice, Reload, Service, Workers};
+pub use setup::{
+    AccountError, Accounts, Capabilities, Dropped, Identity, Privileged, Setup, SetupError,
+    SetupStep, TooManyGroups,
+};
 pub use status::{Rows, Status, StatusError};
 pub use successor::{LaunchError, Said, Successor};
+pub use title::{Title, TitleError};
 pub use worker::{Event, Sender, Sources, Worker};

@@ -12,6 +12,9 @@
 //!   futex        sleep on a word, wake who sleeps there        futex
 //!   file         make, lock, move, remove; named memory        openat, fcntl, renameat2, memfd_create
 //!   foreign      another process, and what it holds            pidfd_open, getdents64, readlinkat
+//!   identity     user, groups, capabilities                setresuid, setresgid, setgroups, capset, prctl
+//!   resources    priority, limits, processors, directory   setpriority, prlimit, sched_setaffinity, chdir
+//!   title        what ps shows                             memory that the kernel made
 //!   clock        milliseconds                                  clock_gettime (no system call: vDSO)
 //! ```
 //!
@@ -32,14 +35,17 @@ pub(crate) mod exec;
 pub(crate) mod file;
 pub(crate) mod foreign;
 pub(crate) mod futex;
+pub(crate) mod identity;
 pub(crate) mod orphans;
 pub(crate) mod packed;
 pub(crate) mod poll;
 pub(crate) mod process;
+pub(crate) mod resources;
 pub(crate) mod signal;
 pub(crate) mod socket;
 #[cfg(test)]
 mod tests;
+pub(crate) mod title;
 
 use rustix::io::Errno;
 
