@@ -47,7 +47,7 @@ pub enum Phase {
     Draining,
     /// TERM: workers end now.
     Stopping,
-    /// No child is left, and [`Action::Exit`] was said. Whatever happens now is ignored.
+    /// No child is left, and [`Action::Exit`](super::Action::Exit) was said. Whatever happens now is ignored.
     Stopped,
 }
 
