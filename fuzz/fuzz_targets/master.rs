@@ -99,7 +99,7 @@ fn step<const N: usize>(world: &mut World<N>, byte: u8) {
 fn take<const N: usize>(world: &mut World<N>, step: Step) {
     world.take(step, Polling::Drained);
     let events = EVENTS.fetch_add(1, Ordering::Relaxed) + 1;
-    if *COUNTS && events % 1_000_000 == 0 {
+    if *COUNTS && events.is_multiple_of(1_000_000) {
         println!("{events} events");
     }
 }
