@@ -4,7 +4,7 @@ use std::fs;
 
 use rustix::process::Signal;
 
-use crate::server::{Server, kill, pid_in, run};
+use crate::server::{Server, children, kill, pid_in, run};
 use crate::settings::{Folder, lines, wait_for_lines};
 use crate::support;
 
@@ -62,6 +62,7 @@ pub(crate) fn who_is_sent_home_and_called_back_at_once_serves() {
     let folder = Folder::new("rest");
     let pid = folder.file("pid");
     let mut server = Server::start(2, &["--pid-file", &pid]);
+    let old = server.workers();
     // It finds both together, and not which was the first.
     for signal in [Signal::STOP, Signal::WINCH, Signal::HUP, Signal::CONT] {
         server.signal(signal);
@@ -74,9 +75,10 @@ pub(crate) fn who_is_sent_home_and_called_back_at_once_serves() {
     });
     let expected = format!("master {}, Running\n", server.pid());
     assert!(status.starts_with(&expected), "{status}");
-    for _ in 0..2 {
-        server.notice("exited");
-    }
+    support::in_time("two new workers, and no old ones", || {
+        let now = children(server.pid());
+        (now.len() == 2 && !now.iter().any(|pid| old.contains(pid))).then_some(())
+    });
     assert!(server.ask("/").content.contains("\nepoch 1\n"));
 }
 
