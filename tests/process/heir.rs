@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use forkmesh::machine::{Config, Report};
 use forkmesh::run::{Exit, Handover, Master, Offer, PidFile, Worker};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::{read, write};
 use rustix::net::{SendFlags, send};
@@ -104,8 +105,13 @@ impl Heir {
         pidfd_send_signal(&self.pidfd, signal).expect("it lives");
     }
 
+    pub(crate) fn lives(&self) -> bool {
+        let mut waiting = [PollFd::new(&self.pidfd, PollFlags::IN)];
+        poll(&mut waiting, Some(&Timespec::default())) == Ok(0)
+    }
+
     pub(crate) fn wait(&self) {
-        wait_readable(&self.pidfd, "the end of who took over");
+        wait_readable(&self.pidfd, "its end");
     }
 
     /// Waits for its end; its exit code.
