@@ -8,7 +8,7 @@ use crate::machine::master::Place;
 pub struct Ending {
     /// Its exit code, or the signal that killed it.
     pub status: ExitStatus,
-    /// Whether it was ready when it ended.
+    /// Whether it was ready when it ended, or when it was told to.
     pub was_ready: bool,
     /// How long it lived, in milliseconds; 49 days stand for anything longer.
     pub lived_ms: u32,
@@ -26,6 +26,8 @@ bitflags::bitflags! {
         const FAILED = 1 << 1;
         /// The present one said that it cannot serve.
         const FAILS = 1 << 2;
+        /// The present one is ready, or was until it was told to go.
+        const IS_READY = 1 << 3;
     }
 }
 
@@ -38,7 +40,8 @@ impl Place {
     }
 
     /// The process is gone.
-    pub(super) fn ended(&mut self, status: ExitStatus, was_ready: bool, lived_ms: u64) {
+    pub(super) fn ended(&mut self, status: ExitStatus, lived_ms: u64) {
+        let was_ready = self.marks.contains(Marks::IS_READY);
         let failed = self.marks.contains(Marks::FAILS);
         self.exit = Some(status);
         self.lived_ms = u32::try_from(lived_ms).unwrap_or(u32::MAX);

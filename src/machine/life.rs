@@ -1,6 +1,7 @@
 //! The life of a slot's process, from its fork to what follows from its death.
 
 use crate::machine::governor::{Death, Verdict};
+use crate::machine::last::Marks;
 use crate::machine::master::Taken;
 use crate::machine::report::News;
 use crate::machine::{ExitStatus, Master, ReloadError, Why};
@@ -66,6 +67,8 @@ impl<const N: usize> Master<N> {
 
     pub(super) fn ready(&mut self, now: Instant, id: SlotId) -> Taken {
         self.table.apply(id, Change::Ready).ok()?;
+        let place = &mut self.places[id.index().as_usize()];
+        place.marks.insert(Marks::IS_READY);
         self.tell(id.index(), News::READY);
         let slot = *self.table.slot(id)?;
         if let (Some(crew), Some(number)) = (self.crew_of(slot.epoch), number(&slot)) {
@@ -108,7 +111,7 @@ impl<const N: usize> Master<N> {
             self.judge(now, id, Death::Ended { ready, lived_ms })
         };
         let place = &mut self.places[id.index().as_usize()];
-        place.ended(status, ready, lived_ms);
+        place.ended(status, lived_ms);
         self.tell(id.index(), News::EXITED);
         self.due.reclaim.insert(id.index());
         self.lose(now, id, Change::Exited, fate)?;

@@ -261,6 +261,11 @@ impl Handover {
         end.map(RelayEnd::new)
     }
 
+    /// Whether the predecessor was launched by a relay, which is there still.
+    pub(super) const fn is_relayed(&self) -> bool {
+        self.relay.is_some()
+    }
+
     /// The next thing that the predecessor says; `None` if it says nothing now. Cost: one system call.
     pub fn hear(&mut self) -> Option<Heard> {
         match hear(&self.socket) {

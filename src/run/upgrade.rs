@@ -274,9 +274,23 @@ impl Master {
             };
             match heard {
                 Heard::Freed(_) | Heard::Odd => {}
+                // Its socket is closed before it is dead, and the relay launches nobody beside it.
+                Heard::Gone if self.is_relayed() => return self.stop_hearing_predecessor(),
                 // It has no workers then; it is waited for no longer.
                 Heard::Relays | Heard::Gone => return self.lose_predecessor(service),
             }
+        }
+    }
+
+    /// Whether there is a relay behind the predecessor.
+    fn is_relayed(&self) -> bool {
+        self.predecessor.as_ref().is_some_and(Handover::is_relayed)
+    }
+
+    /// That it is dead is known by its pidfd.
+    fn stop_hearing_predecessor(&self) {
+        if let Some(handover) = &self.predecessor {
+            let _ = self.waiting().poll.remove(handover);
         }
     }
 

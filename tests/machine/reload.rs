@@ -419,6 +419,16 @@ fn the_last_exit_says_how_far_it_came() {
 }
 
 #[test]
+fn who_was_told_to_go_had_been_ready() {
+    let mut shell = Shell::<1>::serving(one());
+    let id = shell.id(0);
+    shell.on(Event::Rest);
+    shell.dies(0, ExitStatus::SUCCESS);
+    let ending = shell.master.last_exit(id.index()).expect("an end");
+    assert!(ending.was_ready);
+}
+
+#[test]
 fn what_one_life_failed_at_is_not_said_of_the_next() {
     let mut shell = Shell::<1>::serving(one());
     shell.on(Event::Failed(shell.id(0), 3, 13));

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use forkmesh::machine::{Config, Report};
 use forkmesh::run::{Exit, Handover, Master, Offer, PidFile, Worker};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::{read, write};
 use rustix::net::{SendFlags, send};
@@ -25,6 +26,8 @@ pub(crate) const PID_FILE: &str = "FORKMESH_TEST_PID_FILE";
 pub(crate) const NEXT: &str = "FORKMESH_TEST_NEXT";
 /// Whether it asks itself for an upgrade as soon as it serves.
 pub(crate) const EAGER: &str = "FORKMESH_TEST_EAGER";
+/// Whether it stays for a while when its master has ended: until a USR1.
+pub(crate) const LINGERS: &str = "FORKMESH_TEST_LINGERS";
 /// Its probation_ms.
 pub(crate) const PROBATION: &str = "FORKMESH_TEST_PROBATION";
 
@@ -104,8 +107,13 @@ impl Heir {
         pidfd_send_signal(&self.pidfd, signal).expect("it lives");
     }
 
+    pub(crate) fn lives(&self) -> bool {
+        let mut waiting = [PollFd::new(&self.pidfd, PollFlags::IN)];
+        poll(&mut waiting, Some(&Timespec::default())) == Ok(0)
+    }
+
     pub(crate) fn wait(&self) {
-        wait_readable(&self.pidfd, "the end of who took over");
+        wait_readable(&self.pidfd, "its end");
     }
 
     /// Waits for its end; its exit code.
@@ -132,6 +140,16 @@ pub(crate) const READY: u8 = b'r';
 /// Its own upgrade is done, or failed.
 pub(crate) const UPGRADED: u8 = b'u';
 pub(crate) const FAILED: u8 = b'f';
+
+/// Its master has ended, and it has not.
+pub(crate) const LINGERING: u8 = b'l';
+
+/// Writes news down.
+pub(crate) fn tell(to: impl AsFd, what: u8, with_parent: bool) {
+    let mut bytes = [what, 0, 0, 0, 0, u8::from(with_parent)];
+    bytes[1..5].copy_from_slice(&getpid().as_raw_nonzero().get().to_ne_bytes());
+    assert_eq!(write(to, &bytes), Ok(6));
+}
 
 /// The next news; `None` when nobody is left to write any.
 pub(crate) fn news(from: impl AsFd) -> Option<News> {
@@ -198,16 +216,14 @@ fn serves(mut handover: Handover) {
     let predecessor = handover.predecessor().as_i32();
     let report = handover.take("report");
     let tell = |what: u8| {
-        let Some(report) = &report else { return };
-        let mut bytes = [what, 0, 0, 0, 0, u8::from(parent() == predecessor)];
-        bytes[1..5].copy_from_slice(&getpid().as_raw_nonzero().get().to_ne_bytes());
-        assert_eq!(write(report, &bytes), Ok(6));
+        if let Some(report) = &report {
+            tell(report, what, parent() == predecessor);
+        }
     };
     let mut world = heir(handover, obedient);
-    world.lab.program = std::env::var(NEXT).ok().map(|next| match next.as_str() {
-        "serves" => Program::new("serves").reporting(report.as_ref().expect("to hand on")),
-        _ => Program::at(c"/nowhere"),
-    });
+    world.lab.program = std::env::var(NEXT)
+        .ok()
+        .map(|next| next_program(&next, &report));
     world.master.start(&mut world.lab).expect("started");
     world.all_live(2);
     tell(READY);
@@ -226,6 +242,23 @@ fn serves(mut handover: Handover) {
                 _ => {}
             }
         }
+    }
+    if std::env::var_os(LINGERS).is_some() {
+        drop(world);
+        tell(LINGERING);
+        let (usr1, mut caught) = (1_u64 << (libc::SIGUSR1 - 1), 0);
+        // SAFETY: a set of signals begins with these eight bytes, of which alone the kernel reads.
+        let waited = unsafe { libc::sigwait((&raw const usr1).cast(), &raw mut caught) };
+        assert_eq!((waited, caught), (0, libc::SIGUSR1));
+    }
+}
+
+fn next_program(next: &str, report: &Option<OwnedFd>) -> Program {
+    let serves = || Program::new("serves").reporting(report.as_ref().expect("to hand on"));
+    match next {
+        "serves" => serves(),
+        "is eager" => serves().with(EAGER, "1").with(NEXT, "serves"),
+        _ => Program::at(c"/nowhere"),
     }
 }
 

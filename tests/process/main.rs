@@ -68,6 +68,7 @@ fn main() {
         upgrade::a_successor_that_hangs_is_killed,
         upgrade::an_upgrade_waits_for_the_predecessors_end,
         upgrade::a_relays_death_is_not_its_childs,
+        upgrade::a_relayed_upgrade_waits_for_the_predecessors_process,
         fault::a_refused_spawn_is_tried_again,
         fault::a_refused_spawn_ends_a_reload,
         fault::a_reload_without_descriptors,

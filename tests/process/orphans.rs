@@ -7,11 +7,12 @@ use forkmesh::machine::{Config, ExitStatus, Orphans};
 use forkmesh::run::{Event, Exit, Master, Poller, Worker};
 use forkmesh::table::Pid;
 use forkmesh::wire::Message;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{PidfdFlags, Signal, pidfd_open};
 
+use crate::heir::Heir;
+use crate::reload::is_stopped;
 use crate::support::{self, in_child, in_time, wait_readable};
 use crate::world::{DO, World, obey, say};
 
@@ -62,8 +63,9 @@ extern "C" fn counted() {
     FORKS.fetch_add(1, Relaxed);
 }
 
-/// A master whose workers tell: two are ready, and the third is not, or is stopped; the pidfds of all three, and the line.
-fn master_to_lose(orphans: Orphans, stopped: u32) -> (support::Kept, Vec<OwnedFd>, OwnedFd) {
+/// A master whose workers tell: two are ready, and the third is not, or is stopped; all three, and the
+/// line.
+fn master_to_lose(orphans: Orphans, stopped: u32) -> (support::Kept, Vec<Heir>, OwnedFd) {
     let (pids, theirs) = pipe_with(PipeFlags::CLOEXEC).expect("a pipe");
     let (ours, line) = pipe_with(PipeFlags::CLOEXEC).expect("a pipe");
     let pair = Pair::new().expect("a pair");
@@ -90,8 +92,7 @@ fn master_to_lose(orphans: Orphans, stopped: u32) -> (support::Kept, Vec<OwnedFd
         let mut pid = [0; 4];
         wait_readable(&pids, "a worker's pid");
         assert_eq!(rustix::io::read(&pids, &mut pid), Ok(4));
-        let pid = rustix::process::Pid::from_raw(i32::from_ne_bytes(pid)).expect("a pid");
-        pidfd_open(pid, PidfdFlags::empty()).expect("a pidfd")
+        Heir::new(i32::from_ne_bytes(pid))
     });
     let workers = workers.collect();
     (master, workers, ours)
@@ -110,28 +111,23 @@ fn words(line: &OwnedFd, count: usize) -> String {
     String::from_utf8(words).expect("letters")
 }
 
-fn lives(process: &OwnedFd) -> bool {
-    let mut waiting = [PollFd::new(process, PollFlags::IN)];
-    poll(&mut waiting, Some(&Timespec::default())) == Ok(0)
-}
-
 pub(crate) fn orphans_serve_on_or_drain() {
     for orphans in [Orphans::Drain, Orphans::Serve] {
         in_child(|| {
             let (master, workers, line) = master_to_lose(orphans, 0);
             assert_eq!(words(&line, 1), "n");
             master.signal(Signal::KILL);
-            wait_readable(&workers[2], "who was not ready goes with its master");
+            workers[2].wait(); // who was not ready goes with its master
             if orphans == Orphans::Serve {
                 assert_eq!(words(&line, 2), "oo");
-                assert!(lives(&workers[0]) && lives(&workers[1]));
+                assert!(workers[0].lives() && workers[1].lives());
                 for worker in &workers[..2] {
-                    pidfd_send_signal(worker, Signal::QUIT).expect("it lives");
+                    worker.signal(Signal::QUIT);
                 }
             }
             assert_eq!(words(&line, 2), "qq");
-            wait_readable(&workers[0], "its end");
-            wait_readable(&workers[1], "its end");
+            workers[0].wait();
+            workers[1].wait();
         });
     }
 }
@@ -146,16 +142,18 @@ pub(crate) fn a_child_that_is_stopped_at_its_fork_hides_no_death() {
         in_child(|| {
             let (master, workers, line) = master_to_lose(Orphans::Drain, stopped);
             let stopped = stopped as usize - 1;
-            assert!(lives(&workers[stopped]));
+            in_time("it is stopped", || {
+                is_stopped(workers[stopped].pid).then_some(())
+            });
             master.signal(Signal::KILL);
             for (number, worker) in workers.iter().enumerate() {
                 if number != stopped {
-                    wait_readable(worker, "it drains");
+                    worker.wait(); // it drains
                 }
             }
-            assert!(lives(&workers[stopped]));
-            pidfd_send_signal(&workers[stopped], Signal::CONT).expect("it is there");
-            wait_readable(&workers[stopped], "it goes as soon as it can");
+            assert!(is_stopped(workers[stopped].pid));
+            workers[stopped].signal(Signal::CONT);
+            workers[stopped].wait(); // it goes as soon as it can
             drop(line);
         });
     }

@@ -264,7 +264,7 @@ fn live(instance: &Instance, epoch: u32) -> usize {
 }
 
 /// Whether the process is stopped.
-fn is_stopped(pid: i32) -> bool {
+pub(crate) fn is_stopped(pid: i32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit(')')
         .next()

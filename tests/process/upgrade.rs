@@ -3,11 +3,13 @@
 use forkmesh::channel::Pair;
 use forkmesh::machine::{Config, ExitStatus, Phase, Report, UpgradeError};
 use forkmesh::run::PidFile;
+use rustix::fd::OwnedFd;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Signal;
 
 use crate::heir::{
-    EAGER, FAILED, Folder, Heir, NEXT, PID_FILE, PROBATION, Program, READY, UPGRADED, news,
+    EAGER, FAILED, Folder, Heir, LINGERING, LINGERS, NEXT, PID_FILE, PROBATION, Program, READY,
+    UPGRADED, news, tell,
 };
 use crate::mesh::settles;
 use crate::support::{self, Ended, in_child, in_time, open_count, open_in};
@@ -202,13 +204,15 @@ pub(crate) fn a_successor_that_hangs_is_killed() {
 }
 
 /// A master in a process of its own that is upgraded to a program, and stays behind it as a relay or not.
-fn old_master(program: impl FnOnce() -> Program, relays: bool) -> support::Kept {
+fn old_master(line: OwnedFd, program: Program, relays: bool) -> support::Kept {
+    let program = program.reporting(&line);
     let pair = Pair::new().expect("a pair");
     let forked = pair.fork(&mut support::alone(), |_| {
         let mut world = World::new(Config::new().workers(1).probation_ms(100), obedient);
         world.all_live(1);
-        upgrade(&mut world, program()).expect("it takes over");
+        upgrade(&mut world, program).expect("it takes over");
         world.until("the end", |world| world.master.is_ended());
+        tell(&line, LINGERING, false);
         if relays {
             let relay = world.master.relay().expect("a signalfd");
             drop(world);
@@ -219,46 +223,45 @@ fn old_master(program: impl FnOnce() -> Program, relays: bool) -> support::Kept 
     support::Kept::new(forked.expect("a child").1)
 }
 
-/// Its successor's, too: an upgrade is asked for while the predecessor is there, and begins after that.
+/// A successor's upgrade is asked for while the predecessor is there, and begins after that.
 pub(crate) fn an_upgrade_waits_for_the_predecessors_end() {
     in_child(|| {
         let (line, theirs) = pipe_with(PipeFlags::CLOEXEC).expect("a pipe");
-        let program = || {
-            let program = Program::new("serves")
-                .with(EAGER, "1")
-                .with(NEXT, "nowhere");
-            program.reporting(theirs)
-        };
-        let mut old = old_master(program, false);
+        let program = Program::new("serves")
+            .with(EAGER, "1")
+            .with(NEXT, "nowhere");
+        let mut old = old_master(theirs, program, false);
         let (what, heir, with_parent) = news(&line).expect("it lives");
         assert_eq!((what, with_parent), (READY, true));
-        assert_eq!(news(&line), Some((FAILED, heir, false)));
+        assert_eq!(news(&line), Some((LINGERING, old.pid(), false)));
+        let (what, who, _) = news(&line).expect("an outcome");
+        assert_eq!((what, who), (FAILED, heir));
         old.ends_well();
         assert_eq!(news(&line), None, "all of them are gone");
     });
 }
 
+/// A relay, and the two masters behind it that are there at the end of the second's upgrade.
+fn relay_with_two(program: Program) -> (support::Kept, [Heir; 2], OwnedFd) {
+    let (line, theirs) = pipe_with(PipeFlags::CLOEXEC).expect("a pipe");
+    let relay = old_master(theirs, program, true);
+    let (what, middle, _) = news(&line).expect("it serves");
+    assert_eq!(what, READY);
+    assert_eq!(news(&line), Some((LINGERING, relay.pid(), false)));
+    let middle = Heir::new(middle);
+    middle.signal(Signal::USR2);
+    let (what, last, _) = news(&line).expect("its successor serves");
+    assert_eq!(what, READY);
+    let last = Heir::new(last);
+    assert!(children(relay.pid()).contains(&last.pid), "a relay's child");
+    (relay, [middle, last], line)
+}
+
 /// Its successor is not its child, and goes on without the relay.
 pub(crate) fn a_relays_death_is_not_its_childs() {
     in_child(|| {
-        let (line, theirs) = pipe_with(PipeFlags::CLOEXEC).expect("a pipe");
-        let program = || {
-            let program = Program::new("serves")
-                .with(PROBATION, "300")
-                .with(NEXT, "serves");
-            program.reporting(theirs)
-        };
-        let mut relay = old_master(program, true);
-        let (_, middle, _) = news(&line).expect("it serves");
-        let middle = Heir::new(middle);
-        middle.signal(Signal::USR2);
-        let (what, last, _) = news(&line).expect("its successor serves");
-        let last = Heir::new(last);
-        assert_eq!(what, READY);
-        assert!(
-            children(relay.pid()).contains(&last.pid),
-            "the relay's child"
-        );
+        let program = Program::new("serves").with(PROBATION, "300");
+        let (mut relay, [middle, last], line) = relay_with_two(program.with(NEXT, "serves"));
         relay.signal(Signal::KILL);
         assert_eq!(relay.end(), Ended::Signal(9));
         let (what, who, _) = news(&line).expect("an outcome");
@@ -267,5 +270,26 @@ pub(crate) fn a_relays_death_is_not_its_childs() {
         last.signal(Signal::TERM);
         last.wait();
         assert_eq!(news(&line), None, "all of them are gone");
+    });
+}
+
+/// A relay launches nobody as long as there are two masters: that one of them has closed its socket is
+/// not its end.
+pub(crate) fn a_relayed_upgrade_waits_for_the_predecessors_process() {
+    in_child(|| {
+        let program = Program::new("serves").with(NEXT, "is eager");
+        let (mut relay, [middle, last], line) = relay_with_two(program.with(LINGERS, "1"));
+        assert_eq!(news(&line), Some((UPGRADED, middle.pid, true)));
+        assert_eq!(news(&line), Some((LINGERING, middle.pid, true)));
+        // Its successor was asked for an upgrade, and has nothing to say of it now.
+        middle.signal(Signal::USR1);
+        middle.wait();
+        let (what, third, _) = news(&line).expect("the third serves");
+        assert_eq!(what, READY);
+        assert_eq!(news(&line), Some((UPGRADED, last.pid, false)));
+        last.wait();
+        Heir::new(third).signal(Signal::TERM);
+        assert_eq!(news(&line), None, "all of them are gone");
+        relay.ends_well();
     });
 }
