@@ -3,26 +3,39 @@
 //!
 //! As an ordinary user it keeps the identity that it has, says so, and takes any port.
 
+use core::net::{Ipv4Addr, SocketAddrV4};
 use std::fs;
-use std::io::Write;
-use std::net::TcpListener;
 
 use forkmesh::machine::Config;
 use forkmesh::run::{
     Event, Exit, Identity, Interest, Master, Notice, Poller, Ready, Service, Setup, SetupError,
     SetupStep, Title, Worker, Workers,
 };
+use rustix::fd::OwnedFd;
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, SocketFlags, SocketType, accept_with, bind, getsockname, listen, socket_with,
+};
 
-/// A port below 1024, if nobody has it.
-const PRIVILEGED: &str = "127.0.0.1:1018";
-const ANY: &str = "127.0.0.1:0";
+/// A port below 1024, if nobody has it; else any.
+const PRIVILEGED: u16 = 1018;
+const ANY: u16 = 0;
 const CONNECTION: u32 = 1;
+/// What an answer shows of /proc/self/status.
+const SHOWN: [&str; 6] = [
+    "Uid",
+    "Gid",
+    "Groups",
+    "CapEff",
+    "NoNewPrivs",
+    "Cpus_allowed_list",
+];
 
 struct Demo {
     /// Looked up in the master, before there are workers; `None` for who is not root.
     identity: Option<Identity>,
     title: Option<Title>,
-    listener: TcpListener,
+    listener: OwnedFd,
 }
 
 impl Demo {
@@ -43,22 +56,18 @@ impl Demo {
 
     /// Who this worker is, for whoever connects.
     fn answer(&self, worker: &Worker) {
-        let Ok((mut connection, _)) = self.listener.accept() else {
+        let Ok(connection) = accept_with(&self.listener, SocketFlags::CLOEXEC) else {
             return; // a sibling was faster
         };
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let _ = writeln!(connection, "worker {}", worker.number());
-        for name in [
-            "Uid",
-            "Gid",
-            "Groups",
-            "CapEff",
-            "NoNewPrivs",
-            "Cpus_allowed_list",
-        ] {
-            let line = status.lines().find(|line| line.starts_with(name));
-            let _ = writeln!(connection, "{}", line.unwrap_or(name));
+        let mut answer = format!("worker {}\n", worker.number());
+        for line in status.lines() {
+            if SHOWN.iter().any(|name| line.starts_with(name)) {
+                answer.push_str(line);
+                answer.push('\n');
+            }
         }
+        let _ = rustix::io::write(connection, answer.as_bytes());
     }
 }
 
@@ -102,15 +111,25 @@ impl Service for Demo {
     }
 }
 
+/// A socket that listens at this port of this machine alone.
+fn open(port: u16) -> Result<(OwnedFd, SocketAddrV4), Errno> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
+    bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))?;
+    listen(&socket, 128)?;
+    let address = SocketAddrV4::try_from(getsockname(&socket)?)?;
+    Ok((socket, address))
+}
+
 fn main() -> Result<(), Box<dyn core::error::Error>> {
     let is_root = rustix::process::geteuid().is_root();
     let identity = is_root.then(|| Identity::of_user("nobody")).transpose()?;
     if identity.is_none() {
         println!("not root: the workers stay who they are");
     }
-    let listener = TcpListener::bind(PRIVILEGED).or_else(|_| TcpListener::bind(ANY))?;
-    listener.set_nonblocking(true)?;
-    println!("ask at {}", listener.local_addr()?);
+    let opened = open(PRIVILEGED).or_else(|_| open(ANY));
+    let (listener, address) = opened.map_err(|errno| format!("no listener: {errno}"))?;
+    println!("ask at {address}");
     let mut title = Title::claim().ok();
     if let Some(title) = &mut title {
         title.set("demo: master")?;

@@ -73,7 +73,7 @@ pub(crate) fn a_title_may_take_the_environment() {
         assert_eq!(shown(own()), "y".repeat(most), "cut");
         title.set("short").expect("alone");
         assert_eq!(shown(own()), "short");
-        assert!(std::env::vars_os().all(|(name, _)| name.is_empty()) || most == 1023);
+        assert!(std::env::vars_os().next().is_none(), "that was the price");
     });
 }
 
