@@ -145,6 +145,9 @@ impl<const N: usize> Master<N> {
         }
         self.table.apply(dead.next(), Change::Reclaimed).ok()?;
         self.cooled(now, dead.next());
+        if self.table.slot(dead.next())?.state() == State::Vacant {
+            self.reload_goes_on(now); // there is room for a step more
+        }
         Some(())
     }
 

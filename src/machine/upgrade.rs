@@ -19,7 +19,8 @@
 //!   and `a_successor_that_hangs_is_killed`).
 //! - After an upgrade that failed, the master is as it was, and takes the pid file back (tests
 //!   `exhaustive` and `a_failed_upgrade_changes_nothing`).
-//! - Each upgrade that begins has one outcome, and it is reported (tests `exhaustive` and
+//! - Each upgrade that begins has one outcome, and it is reported; by hand it is done when the successor
+//!   is ready, and if that one ends later, that is reported too (tests `exhaustive` and
 //!   `a_successor_in_probation_can_fail`).
 
 use crate::machine::master::Taken;
