@@ -88,7 +88,8 @@ impl Server {
         let first = first.id() as i32;
         until("the first master", || {
             assert!(lives(first), "it ended:\n{}", server.said());
-            (server.named() == Some(first) && children(first).len() == WORKERS).then_some(())
+            // Before all are ready it may be amid a fork, and hold what it will not hold later.
+            (server.named() == Some(first) && server.ready() == WORKERS).then_some(())
         });
         server.answers_by(first);
         server
@@ -279,6 +280,11 @@ impl Server {
     /// How many workers any master has made.
     fn spawned(&self) -> usize {
         self.count(|notice| notice.starts_with("worker ") && notice.contains(" spawned, "))
+    }
+
+    /// How many workers of any master were ready.
+    fn ready(&self) -> usize {
+        self.count(|notice| notice.starts_with("worker ") && notice.contains(" ready, "))
     }
 
     fn count(&self, is_meant: impl Fn(&str) -> bool) -> usize {
