@@ -61,7 +61,8 @@
 //!
 //! | nginx | here | what is different |
 //! |---|---|---|
-//! | `ngx_worker_process_init`: environment, priority, limits, groups and user, affinity, directory, random seed | not yet | limits: [`run::Master::new`](crate::run::Master::new) raises the soft limit on descriptors to the hard one |
+//! | `ngx_worker_process_init`: priority, limits, groups and user, affinity, dumpable, directory | [`Setup`](crate::run::Setup) | what needs privileges comes before the drop, by type; the drop is verified; [`Worker::fails`](crate::run::Worker::fails) is exit code 2 with a reason |
+//! | `ngx_worker_process_init`: environment, random seed | not yet | |
 //! | `ngx_worker_process_init`: the signal mask | before [`Service::work`](crate::run::Service::work) | blocked, and read from [`Sources::SIGNALS`](crate::run::Sources::SIGNALS) |
 //! | `ngx_worker_process_init`: ends closed, channel watched | before [`Service::work`](crate::run::Service::work) | the service starts with its own ends and no others; nginx runs the modules' hooks first |
 //! | `init_process` hooks | the first lines of [`Service::work`](crate::run::Service::work) | [`Worker::failed`](crate::run::Worker::failed) says which step failed, and why |
@@ -79,7 +80,8 @@
 //! | nginx | here |
 //! |---|---|
 //! | `main`, and its choice between master and single process | the user's; see the example `ping` |
-//! | `ngx_daemon`, `ngx_setproctitle` | not yet |
+//! | `ngx_setproctitle` | [`Title`](crate::run::Title) |
+//! | `ngx_daemon` | not yet |
 //! | `ngx_create_pidfile`, `ngx_delete_pidfile` | [`PidFile`](crate::run::PidFile): published whole, and locked; [`Master::keep`](crate::run::Master::keep) sets it aside and takes it back in an upgrade |
 //! | `ngx_signal_process` (`-s stop`, `quit`, `reopen`, `reload`) | [`Instance`](crate::run::Instance): checks that the process has the lock, signals by pidfd, waits for the outcome; [`Status`](crate::run::Status) |
 //! | `ngx_open_listening_sockets`, `ngx_close_listening_sockets` | not yet: open what you need before [`run::Master::run`](crate::run::Master::run), and workers inherit it |

@@ -25,6 +25,8 @@
 //! | `mesh`, `budget` | who has to be told of whom, and how many descriptors may be on their way |
 //! | `worker`, `receive` | a worker's side: what it can say, what it hears |
 //! | `poller` | a loop for a worker that has none |
+//! | `setup` | of a worker: what needs privileges, the drop, what does not |
+//! | `title` | what `ps` shows |
 //! | `upgrade` | the master's neighbours: the one that it launches, the one that launched it |
 //! | `offer`, `successor` | the program that takes over, as its predecessor sees it |
 //! | `handover` | what a program gets from its predecessor |
