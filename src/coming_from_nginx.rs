@@ -215,7 +215,7 @@
 //! | `ngx_reconfigure`, `ngx_noaccept`, `ngx_change_binary` | kept until what is under way has an outcome, all of them: [`machine`](crate::machine) |
 //! | `ngx_new_binary` | [`Upgrade`](crate::machine::Upgrade): never -1 |
 //! | `ngx_noaccepting`, `ngx_restart` | [`Duty`](crate::machine::Duty): one word, so that they cannot disagree |
-//! | `ngx_inherited` | [`Handover::receive`](crate::run::Handover::receive) |
+//! | `ngx_inherited` | [`Handover`](crate::run::Handover) |
 //! | `ngx_daemonized`, `ngx_debug_quit` | not yet |
 //! | `live` | [`Table::is_empty`](crate::table::Table::is_empty) |
 //! | `delay` | [`Slot::deadline`](crate::table::Slot::deadline), one for each slot |
