@@ -33,6 +33,7 @@
 //! | `relay`, `relay_end` | who stays behind as PID 1, and how it is asked for the next launch |
 //! | `pid_file` | whose a service is, by a file that is locked |
 //! | `board`, `record` | what a master writes down of itself |
+//! | `reason` | why a reload or an upgrade failed: its number on the board, and its words |
 //! | `instance`, `status` | another process's view: asks a master, reads its board |
 //!
 //! # Signals
@@ -46,8 +47,9 @@
 //! | USR2 | upgrade | |
 //! | WINCH, TTIN, TTOU, if a process sent it | workers go; one more; one less | |
 //!
-//! Signals that come together are all served; what cannot be done now is done when what is under way
-//! has an outcome.
+//! Signals that come together are all served, WINCH first; what cannot be done now is done when what is
+//! under way has an outcome. (The kernel drops TTIN and TTOU that were sent to a process that is
+//! stopped, when it goes on.)
 //!
 //! # Invariants
 //!

@@ -17,13 +17,13 @@ use crate::sabotage::{self, Sabotage};
 const WORKERS: usize = 2;
 
 /// How long a successor has to be ready.
-pub(crate) const UPGRADE: Duration = Duration::from_millis(3000);
+pub(crate) const UPGRADE: Duration = Duration::from_millis(8000);
 /// What every master is told; the deadlines are short.
 const ARGUMENTS: [&str; 6] = [
     "--workers",
     "2",
     "--upgrade-ms",
-    "3000",
+    "8000",
     "--probation-ms",
     "1000",
 ];
