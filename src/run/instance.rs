@@ -31,7 +31,7 @@
 //! use forkmesh::run::{Answer, Instance, Request};
 //!
 //! let instance = Instance::find("/run/service.pid")?;
-//! let asked = instance.request(Request::Reload)?;
+//! let asked = instance.request(Request::Reload).expect("it runs, and it is ours to ask");
 //! match instance.wait(asked, 30_000)? {
 //!     Answer::Done => println!("reloaded"),
 //!     Answer::Failed { why, .. } => println!("everything is as it was: {why}"),
