@@ -48,11 +48,13 @@ Settings: the command line's word counts, then the file's.
   --drain-idle SECONDS  how long it may do nothing while its worker drains (default: 5)
   --text TEXT        a line that the page / shows
   --log PATH         the access log, a line a request
+  --user NAME[:GROUP]  whose processes workers are, if the master is root's (default: the master's)
+  --affinity CPUS    each worker runs on one processor: auto, or of these: 0,2,1
   --fail HOW         for tests: what workers do instead of serving
                        exit2     exit with code 2, which means: never again
                        die       abort
                        hang      nothing, and they hear nothing
-In the file they are called workers, idle, drain_idle, text, log and fail.
+In the file they are called workers, idle, drain_idle, text, log, user, affinity and fail.
 
 Signals to the master: QUIT ends it gracefully, TERM and INT at once; HUP is reload, USR1
 reopen, USR2 upgrade.
@@ -82,7 +84,7 @@ pub(crate) struct Arguments {
 }
 
 /// What is followed by a value.
-const VALUED: [&str; 17] = [
+const VALUED: [&str; 19] = [
     "-s",
     "--listen",
     "--bind-wait",
@@ -99,6 +101,8 @@ const VALUED: [&str; 17] = [
     "--drain-idle",
     "--text",
     "--log",
+    "--user",
+    "--affinity",
     "--fail",
 ];
 

@@ -8,7 +8,7 @@
 //!   service ─┬─ notice: notices            a line each                                  the master
 //!            ├─ reload: generation         the settings to be, beside those in force
 //!            ├─ upgrade: program           what takes over, with the listener
-//!            └─ work: server               its loop                                     each worker
+//!            └─ work: setup, server        its user and processor, then its loop       each worker
 //!                ├─ acceptor               new connections, in turn with the siblings
 //!                ├─ connection             bytes in, bytes out, never blocking
 //!                │    ├─ request, body     what was asked
@@ -41,6 +41,7 @@ mod response;
 mod server;
 mod service;
 mod settings;
+mod setup;
 mod status;
 
 use core::fmt;

@@ -20,6 +20,7 @@ use crate::pages::Site;
 use crate::program::Program;
 use crate::server::Server;
 use crate::settings::Fail;
+use crate::setup;
 
 /// The master's; each worker begins with a copy of it.
 pub(crate) struct Httpd {
@@ -52,6 +53,10 @@ impl Service for Httpd {
             Some(Fail::Hang) => loop {
                 std::thread::park();
             },
+        }
+        let identity = generation.identity.as_ref();
+        if let Err(why) = setup::set_up(worker, &generation.settings, identity) {
+            return worker.fails(why);
         }
         let site = Site::new(worker, generation, &self.name);
         match Server::new(worker, listener, site) {
