@@ -23,7 +23,7 @@ fn a_start_that_works_is_told_once() {
     assert_eq!(last, ["Ready(0.1, 101)", "SayReady"]);
     // It is a master like any other now.
     let trace = shell.dies(0, ExitStatus::FATAL);
-    assert_eq!(trace.last().map(String::as_str), Some("Parked(0.2, Fatal)"));
+    assert_eq!(trace.last().map(String::as_str), Some("Parked(0.1, Fatal)"));
     assert_eq!(shell.master.phase(), Phase::Running);
     let mut shell = awaited::<2>(one().workers(0));
     assert_eq!(shell.start(), ["SayReady"]);
@@ -41,6 +41,7 @@ fn a_start_that_fails_ends_the_master() {
             "Reclaim(1.1)",
             "Signal(0.1, 101, Terminate)",
             "Exited(1.1, 102, Code(2))",
+            "Parked(1.1, Fatal)",
             "SayFailed(Unready)"
         ]
     );

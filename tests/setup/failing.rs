@@ -166,7 +166,7 @@ pub(crate) fn a_step_has_one_stage() {
             steps += 1;
         }
     }
-    assert_eq!(steps, (1 << 16) + 12);
+    assert_eq!(steps, (1 << 16) + 14);
     let error = SetupError {
         step: SetupStep::Directory,
         errno: Errno::ACCESS,

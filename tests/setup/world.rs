@@ -6,7 +6,9 @@ use std::fs;
 use std::time::Instant;
 
 use forkmesh::machine::{Config, Report};
-use forkmesh::run::{Event, Exit, Identity, Master, Notice, Poller, Service, Worker, Workers};
+use forkmesh::run::{
+    Event, Exit, Identity, Master, Notice, Poller, Service, Silent, Worker, Workers,
+};
 use forkmesh::table::{Pid, SlotId, State};
 use forkmesh::wire::board::{Last, Row, row_offset};
 use rustix::process::{Signal, geteuid, kill_process};
@@ -86,6 +88,7 @@ impl<F: FnMut(&mut Worker) -> Result<(), Exit>> World<F> {
                 failures: Vec::new(),
             },
         };
+        world.master.observed_by(&Silent);
         world.master.start(&mut world.lab).expect("started");
         world
     }

@@ -71,6 +71,9 @@ pub use identity::{Capabilities, Identity, TooManyGroups};
 
 use crate::run::Worker;
 use crate::run::service::Exit;
+use crate::sys::random;
+
+use rustix::io::Errno;
 
 /// What a master gave its worker is all there: the steps that need it come now.
 #[derive(Debug)]
@@ -97,5 +100,16 @@ impl Worker {
     pub fn fails(&self, error: SetupError) -> Exit {
         let _ = self.failed(error.step.stage(), error.errno); // who cannot be told sees the exit code
         Exit::FATAL
+    }
+
+    /// 32 bytes from the kernel, to seed a generator of the worker's own. A generator that was seeded in the
+    /// master is one state in as many copies as there are workers, and each of them draws what its siblings
+    /// draw. nginx seeds with the pid and the time, which can be guessed. Cost: one system call.
+    ///
+    /// # Errors
+    ///
+    /// ENOSYS or EPERM where a filter refuses it.
+    pub fn seed(&self) -> Result<[u8; 32], Errno> {
+        random::seed()
     }
 }
