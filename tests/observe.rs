@@ -1,0 +1,19 @@
+//! Observers: what they are shown, how it reads, and that nobody waits for them.
+
+#[path = "observe/lines.rs"]
+mod lines;
+#[path = "observe/seen.rs"]
+mod seen;
+mod support;
+
+fn main() {
+    support::run(support::tests![
+        seen::everything_is_observed,
+        seen::a_failure_is_observed_where_it_is,
+        lines::the_default_writes_lines,
+        lines::a_line_is_one_line,
+        lines::a_full_pipe_stops_nobody,
+        lines::a_closed_pipe_ends_nobody,
+        lines::every_notice_and_event_has_words,
+    ]);
+}
