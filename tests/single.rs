@@ -9,6 +9,7 @@ use forkmesh::run::{
 };
 use forkmesh::table::SlotId;
 use forkmesh::wire::Message;
+use rustix::fd::AsFd;
 use rustix::io::Errno;
 use rustix::process::{Signal, getpid, kill_process};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -153,15 +154,18 @@ fn a_terminal_is_heard() {
         let path = std::path::Path::new(core::str::from_utf8(name.to_bytes()).expect("text"));
         let flags = rustix::fs::OFlags::RDWR;
         // The first that a session opens becomes its own.
-        let _own = rustix::fs::open(path, flags, rustix::fs::Mode::empty()).expect("it is there");
+        let own = rustix::fs::open(path, flags, rustix::fs::Mode::empty()).expect("it is there");
         let exit = single().run(&mut |worker: &mut Worker| {
+            // The other end of the terminal is the test's alone.
+            let mut setup = Setup::begin(worker).keep_identity();
+            setup.keep_only(worker, &[own.as_fd()]).expect("closed");
             let mut poller = Poller::new(worker).expect("a poller");
-            rustix::io::write(&_own, b"?").expect("the test reads it");
+            rustix::io::write(&own, b"?").expect("the test reads it");
             let mut told = Vec::new();
             while worker.life() != Life::Ending {
                 if let Some(event) = worker.receive() {
                     told.push(format!("{event:?}"));
-                    rustix::io::write(&_own, b"!").expect("the test reads it");
+                    let _ = rustix::io::write(&own, b"!"); // while there is a terminal
                     continue;
                 }
                 poller.wait(worker, None).expect("epoll");
