@@ -9,7 +9,6 @@ use forkmesh::run::{
 };
 use forkmesh::table::SlotId;
 use forkmesh::wire::Message;
-use rustix::fd::AsFd;
 use rustix::io::Errno;
 use rustix::process::{Signal, getpid, kill_process};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -116,6 +115,9 @@ fn a_single_worker_is_alone() {
             // It can be set up like any other.
             let mut setup = Setup::begin(worker).keep_identity();
             setup.directory(c"/proc").expect("a directory");
+            // Nothing was inherited, and what is open is the program's.
+            setup.keep_only(worker, &[]).expect("closes nothing");
+            assert_eq!(open_in(std::process::id() as i32), open);
             Exit::SUCCESS
         });
         assert_eq!(exit, Ok(Exit::SUCCESS));
@@ -148,17 +150,16 @@ fn a_terminal_is_heard() {
     grantpt(&terminal).expect("ours");
     unlockpt(&terminal).expect("ours");
     let name = ptsname(&terminal, Vec::new()).expect("it has a name");
+    let mut terminal = Some(terminal);
     let pair = forkmesh::channel::Pair::new().expect("a pair");
     let forked = pair.fork(&mut alone(), |_| {
+        drop(terminal.take()); // that end is the test's alone
         rustix::process::setsid().expect("no leader");
         let path = std::path::Path::new(core::str::from_utf8(name.to_bytes()).expect("text"));
         let flags = rustix::fs::OFlags::RDWR;
         // The first that a session opens becomes its own.
         let own = rustix::fs::open(path, flags, rustix::fs::Mode::empty()).expect("it is there");
         let exit = single().run(&mut |worker: &mut Worker| {
-            // The other end of the terminal is the test's alone.
-            let mut setup = Setup::begin(worker).keep_identity();
-            setup.keep_only(worker, &[own.as_fd()]).expect("closed");
             let mut poller = Poller::new(worker).expect("a poller");
             rustix::io::write(&own, b"?").expect("the test reads it");
             let mut told = Vec::new();
@@ -176,6 +177,7 @@ fn a_terminal_is_heard() {
     });
     let (_end, process) = forked.expect("a child");
     let mut child = Kept::new(process);
+    let terminal = terminal.expect("the child took it in a copy");
     let mut byte = [0; 16];
     let hears = |what: &[u8], byte: &mut [u8; 16]| {
         in_time("a sign of the child's", || {

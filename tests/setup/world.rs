@@ -79,7 +79,14 @@ pub(crate) struct World<F> {
 
 impl<F: FnMut(&mut Worker) -> Result<(), Exit>> World<F> {
     pub(crate) fn new(workers: usize, set_up: F) -> Self {
-        let config = Config::new().workers(workers).mesh(false);
+        Self::with(Config::new().workers(workers).mesh(false), set_up)
+    }
+
+    pub(crate) fn meshed(workers: usize, set_up: F) -> Self {
+        Self::with(Config::new().workers(workers), set_up)
+    }
+
+    fn with(config: Config, set_up: F) -> Self {
         let mut world = Self {
             master: Box::new(Master::with(config, alone()).expect("a master")),
             lab: Lab {

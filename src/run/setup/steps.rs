@@ -157,7 +157,7 @@ impl Setup<Dropped> {
     /// Closes every descriptor but the worker's own, standard input, output and error, and those that are
     /// kept: whatever a library or an older part of the program has left open in the master. Make what the
     /// worker adds, such as its [`Poller`](crate::run::Poller), after it. Cost: one system call a gap between
-    /// those that stay.
+    /// those that stay. A worker without a master has inherited nothing, and closes nothing.
     ///
     /// What owns one of the others, such as a `File` in the service, owns a number that is nobody's, and soon
     /// another's: `core::mem::forget` it. (Dropping it closes what has its number then; with debug assertions
@@ -172,7 +172,10 @@ impl Setup<Dropped> {
         kept: &[BorrowedFd<'_>],
     ) -> Result<&mut Self, SetupError> {
         let kept = kept.iter().map(|kept| kept.as_raw_fd());
-        let closed = descriptor::close_all_but(worker.descriptors().chain(kept));
+        let closed = match worker.is_single() {
+            true => Ok(()),
+            false => descriptor::close_all_but(worker.descriptors().chain(kept)),
+        };
         self.did(SetupStep::Inherited, closed)
     }
 
