@@ -14,6 +14,8 @@ mod inherited;
 mod support;
 #[path = "setup/title.rs"]
 mod title;
+#[path = "setup/whole.rs"]
+mod whole;
 #[path = "setup/world.rs"]
 mod world;
 
@@ -26,6 +28,7 @@ fn main() {
         drop::without_root_the_identity_is_kept,
         drop::a_number_keeps_its_processor,
         drop::limits_and_directory_are_what_was_asked,
+        whole::a_worker_is_what_was_asked,
         environment::an_environment_is_what_was_asked,
         environment::an_environment_without_room_is_an_error,
         environment::a_title_and_an_environment_do_not_share,
