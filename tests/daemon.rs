@@ -3,6 +3,8 @@
 
 #[path = "daemon/failing.rs"]
 mod failing;
+#[path = "support/foreign.rs"]
+mod foreign;
 #[path = "daemon/program.rs"]
 mod program;
 #[path = "daemon/serving.rs"]

@@ -1,5 +1,7 @@
 //! What it takes: no allocation in a master or a worker, and sizes that are known.
 
+#[path = "support/foreign.rs"]
+mod foreign;
 #[path = "support/mod.rs"]
 mod support;
 
@@ -178,7 +180,7 @@ fn nothing_is_allocated() {
             failed: 0,
         };
         let lines = memfd_create(c"lines", MemfdFlags::CLOEXEC).expect("a memfd");
-        let errors = rustix::io::dup(std::io::stderr()).expect("a descriptor");
+        let errors = foreign::standard_error();
         dup2_stderr(&lines).expect("of two that are open");
         let before = ASKED.load(Relaxed);
         let mut master = Master::with(config, alone).expect("a master");

@@ -1,5 +1,7 @@
 //! Observers: what they are shown, how it reads, and that nobody waits for them.
 
+#[path = "support/foreign.rs"]
+mod foreign;
 #[path = "observe/lines.rs"]
 mod lines;
 #[path = "observe/seen.rs"]

@@ -9,6 +9,8 @@ mod drop;
 mod environment;
 #[path = "setup/failing.rs"]
 mod failing;
+#[path = "support/foreign.rs"]
+mod foreign;
 #[path = "setup/inherited.rs"]
 mod inherited;
 mod support;

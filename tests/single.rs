@@ -1,6 +1,10 @@
 //! A worker without a master: what it hears, whom it can reach, and how it ends.
 
+#[path = "support/foreign.rs"]
+mod foreign;
 mod support;
+
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use forkmesh::channel::SendFault;
 use forkmesh::machine::Life;
@@ -11,8 +15,8 @@ use forkmesh::table::SlotId;
 use forkmesh::wire::Message;
 use rustix::io::Errno;
 use rustix::process::{Signal, getpid, kill_process};
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
+use crate::foreign::standard_error;
 use crate::support::{Ended, Kept, alone, in_child, in_time, open_in};
 
 /// Counts what it is shown, by kind: ready, failed, events.
@@ -90,7 +94,7 @@ fn a_single_worker_is_alone() {
             let message = Message::new(1, [0; 16]);
             let gone = worker.tell_master(message).expect_err("nobody is there");
             assert_eq!((gone.fault, gone.value), (SendFault::Gone, message));
-            let gone = worker.tell_master_with(message, std::io::stdin());
+            let gone = worker.tell_master_with(message, standard_error());
             assert_eq!(gone.expect_err("nobody").fault, SendFault::Gone);
             assert!(worker.send(SlotId::MASTER, message).is_err());
             for source in [Sources::MASTER, Sources::CONTROL, Sources::MESH] {
@@ -143,22 +147,20 @@ fn a_panic_comes_through() {
 
 /// A terminal sends INT to the whole group, and HUP when it goes: a worker leaves the first to its master.
 fn a_terminal_is_heard() {
-    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 
     let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC);
     let terminal = terminal.expect("a terminal");
     grantpt(&terminal).expect("ours");
     unlockpt(&terminal).expect("ours");
-    let name = ptsname(&terminal, Vec::new()).expect("it has a name");
     let mut terminal = Some(terminal);
     let pair = forkmesh::channel::Pair::new().expect("a pair");
     let forked = pair.fork(&mut alone(), |_| {
-        drop(terminal.take()); // that end is the test's alone
         rustix::process::setsid().expect("no leader");
-        let path = std::path::Path::new(core::str::from_utf8(name.to_bytes()).expect("text"));
-        let flags = rustix::fs::OFlags::RDWR;
+        let terminal = terminal.take().expect("a copy"); // and closed below: that end is the test's alone
         // The first that a session opens becomes its own.
-        let own = rustix::fs::open(path, flags, rustix::fs::Mode::empty()).expect("it is there");
+        let own = ioctl_tiocgptpeer(&terminal, OpenptFlags::RDWR).expect("its other end");
+        drop(terminal);
         let exit = single().run(&mut |worker: &mut Worker| {
             let mut poller = Poller::new(worker).expect("a poller");
             rustix::io::write(&own, b"?").expect("the test reads it");

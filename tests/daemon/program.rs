@@ -1,8 +1,9 @@
 //! The program that becomes a daemon: it serves a port, or fails in the way that its role says.
 
+use core::net::{Ipv4Addr, SocketAddrV4};
 use std::ffi::CString;
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener};
+use std::io::Read;
+use std::net::TcpListener;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -11,8 +12,13 @@ use forkmesh::run::{
     Daemon, Event, Exit, Handover, Interest, Master, Offer, PidFile, Poller, Ready, Refused,
     Service, Setup, Silent, Worker,
 };
+use rustix::fd::OwnedFd;
 use rustix::fs::Mode;
+use rustix::io::write;
+use rustix::net::{accept, getsockname};
 use rustix::process::Signal;
+
+use crate::foreign::owned;
 
 /// The variable that makes this binary another program than the tests, and what it is to be.
 pub(crate) const ROLE: &str = "FORKMESH_TEST_DAEMON";
@@ -47,7 +53,7 @@ pub(crate) fn run_if_asked() {
 fn play(role: &str, folder: &Path) -> Result<(), Failure> {
     let handover = received()?;
     if role == "has a thread" {
-        std::thread::spawn(|| std::thread::park());
+        std::thread::spawn(std::thread::park);
     }
     let start_ms = if role == "hangs" { 300 } else { 60_000 };
     let daemon = Daemon::new().umask(UMASK).start_ms(start_ms);
@@ -58,11 +64,11 @@ fn play(role: &str, folder: &Path) -> Result<(), Failure> {
     let detached = match (role, detached) {
         ("logs", Some(detached)) => {
             let log = std::fs::File::create(folder.join("log"))?;
-            Some(detached.errors_to(log.into())?)
+            Some(detached.errors_to(owned(log)).expect("a number"))
         }
         ("has no master", Some(detached)) => {
             let _pid_file = PidFile::create(path(folder, "pid").as_c_str())?;
-            detached.ready()?;
+            detached.ready().expect("it waits");
             read_go(folder);
             return Ok(());
         }
@@ -74,7 +80,9 @@ fn play(role: &str, folder: &Path) -> Result<(), Failure> {
         Some(_) => None,
         None => {
             let port = std::env::var(PORT).map_or(0, |port| port.parse().expect("a port"));
-            Some(TcpListener::bind((Ipv4Addr::LOCALHOST, port))?)
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+            listener.set_nonblocking(true)?;
+            Some(owned(listener))
         }
     };
     serve(role, folder, handover, detached, listener)
@@ -85,11 +93,11 @@ fn serve(
     folder: &Path,
     mut handover: Option<Handover>,
     detached: Option<forkmesh::run::Detached>,
-    listener: Option<TcpListener>,
+    listener: Option<OwnedFd>,
 ) -> Result<(), Failure> {
     let listener = match (listener, &mut handover) {
         (Some(listener), _) => listener,
-        (None, Some(handover)) => handover.take("http").ok_or("no listener")?.into(),
+        (None, Some(handover)) => handover.take("http").ok_or("no listener")?,
         (None, None) => return Err("nothing to listen on".into()),
     };
     let pid_file = PidFile::create(path(folder, "pid").as_c_str())?;
@@ -106,7 +114,8 @@ fn serve(
         master.report_to(detached);
     }
     master.keep(pid_file);
-    let port = listener.local_addr()?.port();
+    let port = getsockname(&listener).expect("bound");
+    let port = SocketAddrV4::try_from(port).expect("an address").port();
     std::fs::write(folder.join("port"), port.to_string())?;
     let mut server = Server {
         role: role.to_owned(),
@@ -121,7 +130,7 @@ struct Server {
     role: String,
     folder: PathBuf,
     path: CString,
-    listener: TcpListener,
+    listener: OwnedFd,
 }
 
 impl Service for Server {
@@ -142,7 +151,6 @@ impl Service for Server {
         let mut poller = Poller::new(worker).expect("a poller");
         let watched = poller.add(&self.listener, 1, Interest::READ);
         watched.expect("a watch");
-        self.listener.set_nonblocking(true).expect("a socket");
         worker.ready();
         loop {
             while let Some(event) = worker.receive() {
@@ -152,8 +160,8 @@ impl Service for Server {
             }
             let ready = poller.wait(worker, None).expect("epoll");
             ready.for_each(|_: Ready| {
-                if let Ok((mut connection, _)) = self.listener.accept() {
-                    let _ = connection.write_all(b"here");
+                if let Ok(connection) = accept(&self.listener) {
+                    let _ = write(connection, b"here");
                 }
             });
         }
@@ -207,7 +215,7 @@ fn read_go(folder: &Path) {
 pub(crate) fn make_go(folder: &Path) {
     let made = rustix::fs::mknodat(
         rustix::fs::CWD,
-        folder.join("go"),
+        path(folder, "go").as_c_str(),
         rustix::fs::FileType::Fifo,
         Mode::RUSR | Mode::WUSR,
         0,

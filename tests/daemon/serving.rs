@@ -63,6 +63,12 @@ pub(crate) fn nothing_of_the_terminal_is_left() {
         // What it was inherited for is done.
         let kept = |open: &&Descriptor| open.name == "/dev/null" && open.close_on_exec;
         assert_eq!(open.values().filter(kept).count(), 0, "{open:?}");
+        // The listener, and of a worker its control, its mesh and a sibling's end; of the master two of each.
+        let sockets = open
+            .values()
+            .filter(|open| open.name.starts_with("socket:"));
+        let expected = if process == daemon { 5 } else { 4 };
+        assert_eq!(sockets.count(), expected, "{open:?}");
     }
     let blocked = |pid: i32| {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");

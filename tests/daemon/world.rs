@@ -1,26 +1,27 @@
 //! A start, as whoever asks for it sees it: a process, its standard error, and a folder.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use rustix::fd::OwnedFd;
-use rustix::io::Errno;
+use rustix::io::{Errno, read};
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, getpid, kill_process, pidfd_open,
     set_child_subreaper, waitid,
 };
 
+use crate::foreign::owned;
 use crate::program::{FOLDER, PORT, ROLE, make_go};
 use crate::support::{in_time, wait_readable};
 
 /// The start of a program in a role. Whatever it leaves behind becomes a child of this process.
 pub(crate) struct Start {
     pub(crate) foreground: Child,
-    pub(crate) stdout: ChildStdout,
-    pub(crate) stderr: ChildStderr,
+    stdout: OwnedFd,
+    stderr: OwnedFd,
     pub(crate) folder: PathBuf,
     go: fs::File,
     /// Of the foreground, to wait by.
@@ -60,8 +61,8 @@ impl Start {
         let pid = Pid::from_raw(foreground.id() as i32).expect("a pid");
         Self {
             pidfd: pidfd_open(pid, PidfdFlags::empty()).expect("a child"),
-            stdout: foreground.stdout.take().expect("a pipe"),
-            stderr: foreground.stderr.take().expect("a pipe"),
+            stdout: owned(foreground.stdout.take().expect("a pipe")),
+            stderr: owned(foreground.stderr.take().expect("a pipe")),
             foreground,
             folder,
             go,
@@ -85,11 +86,11 @@ impl Start {
 
     /// All that is written to standard error until nobody is left who could.
     pub(crate) fn errors(&mut self) -> String {
-        read_all(&mut self.stderr)
+        read_all(&self.stderr)
     }
 
     pub(crate) fn output(&mut self) -> String {
-        read_all(&mut self.stdout)
+        read_all(&self.stdout)
     }
 
     /// The process that the pid file names.
@@ -115,11 +116,8 @@ impl Start {
     pub(crate) fn answer(&self) -> String {
         let port = fs::read_to_string(self.folder.join("port")).expect("a port");
         let port: u16 = port.parse().expect("a number");
-        let mut connection = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
-        wait_readable(&connection, "an answer");
-        let mut answer = String::new();
-        connection.read_to_string(&mut answer).expect("text");
-        answer
+        let connection = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+        read_all(&owned(connection))
     }
 
     /// Ends a daemon that serves, and waits until nobody is left.
@@ -132,12 +130,13 @@ impl Start {
     }
 }
 
-fn read_all(pipe: &mut (impl Read + rustix::fd::AsFd)) -> String {
+/// All that is written there until nobody is left who could.
+fn read_all(from: &OwnedFd) -> String {
     let mut bytes = Vec::new();
     loop {
-        wait_readable(&*pipe, "the end of a pipe");
+        wait_readable(from, "its end");
         let mut some = [0; 4096];
-        match pipe.read(&mut some).expect("a pipe") {
+        match read(from, &mut some).expect("readable") {
             0 => return String::from_utf8(bytes).expect("text"),
             length => bytes.extend_from_slice(&some[..length]),
         }

@@ -15,6 +15,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Signal, getpid, kill_process};
 use rustix::stdio::dup2_stderr;
 
+use crate::foreign::{owned, standard_error};
 use crate::support::{alone, in_child, wait_readable};
 
 /// Standard error is a pipe from now on; what is written there is read here.
@@ -27,7 +28,7 @@ fn errors() -> OwnedFd {
 fn text(pipe: &OwnedFd) -> String {
     wait_readable(pipe, "lines");
     let mut bytes = vec![0; 1 << 16];
-    let length = read(pipe, &mut bytes).expect("a pipe");
+    let length = read(pipe, &mut bytes[..]).expect("a pipe");
     String::from_utf8(bytes[..length].to_vec()).expect("text")
 }
 
@@ -111,7 +112,7 @@ pub(crate) fn a_full_pipe_stops_nobody() {
         rustix::pipe::fcntl_setpipe_size(&writer, 4096).expect("a page");
         let filled = write(&writer, &[b'x'; 4096]).expect("room");
         assert_eq!(filled, 4096);
-        let errors = rustix::io::dup(std::io::stderr()).expect("a descriptor");
+        let errors = standard_error();
         dup2_stderr(&writer).expect("of two that are open");
         run(2);
         // With room for some of what is said, and not for all of it.
@@ -126,7 +127,7 @@ pub(crate) fn a_full_pipe_stops_nobody() {
 /// SIGPIPE is ignored by a master, its workers, and who has no master.
 pub(crate) fn a_closed_pipe_ends_nobody() {
     in_child(|| {
-        let before = rustix::io::dup(std::io::stderr()).expect("a descriptor");
+        let before = standard_error();
         drop(errors());
         run(1);
         let alone = Single::new().run(&mut |worker: &mut Worker| {
@@ -172,7 +173,7 @@ pub(crate) fn every_notice_and_event_has_words() {
         stage,
         errno,
     };
-    let null = || OwnedFd::from(std::fs::File::open("/dev/null").expect("there"));
+    let null = || owned(std::fs::File::open("/dev/null").expect("there"));
     let notices = reports.map(Notice::Report).into_iter().chain([
         Notice::SpawnRefused {
             slot: id,

@@ -111,7 +111,7 @@ fn run(mut heard: Heard, workers: usize) -> (Heard, Vec<String>) {
     master.run(&mut heard).expect("epoll");
     let mut bytes = vec![0; 1 << 16];
     wait_readable(&lines, "what was seen");
-    let length = read(&lines, &mut bytes).expect("all that fits in a pipe");
+    let length = read(&lines, &mut bytes[..]).expect("all that fits in a pipe");
     let text = String::from_utf8(bytes[..length].to_vec()).expect("text");
     (heard, text.lines().map(str::to_owned).collect())
 }

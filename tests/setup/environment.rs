@@ -101,7 +101,7 @@ pub(crate) fn an_environment_without_room_is_an_error() {
             // What was refused has changed nothing.
             assert!(std::env::var("PATH").is_ok());
             // A thread that was joined may be listed for a moment longer.
-            drop(crate::support::alone());
+            let _ = crate::support::alone();
             setup
                 .environment(&[&fits])
                 .map_err(|error| worker.fails(error))?;

@@ -6,13 +6,14 @@ use forkmesh::run::{Setup, Worker};
 use rustix::fd::{AsFd, AsRawFd};
 use rustix::io::fcntl_dupfd_cloexec;
 
+use crate::foreign::owned;
 use crate::support::{in_child, open_in};
 use crate::world::World;
 
 pub(crate) fn what_is_not_kept_is_closed() {
     in_child(|| {
         // Whatever this process was started with is litter, too; and some that lies high, and in between.
-        let open = || File::open("/proc/version").expect("a file");
+        let open = || owned(File::open("/proc/version").expect("a file"));
         let (wanted, litter) = (open(), open());
         let far = fcntl_dupfd_cloexec(&litter, 700).expect("a number");
         let farther = fcntl_dupfd_cloexec(&wanted, 900).expect("a number");

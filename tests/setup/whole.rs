@@ -4,11 +4,12 @@
 use std::fs::{self, File};
 
 use forkmesh::run::{Setup, SetupError, Worker};
-use rustix::fd::{AsFd, AsRawFd};
+use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::process::geteuid;
 use rustix::thread::sched_getaffinity;
 
 use crate::drop::{become_nobody, limit};
+use crate::foreign::owned;
 use crate::support::{in_child, open_in};
 use crate::world::{World, nobody, status};
 
@@ -24,7 +25,7 @@ pub(crate) fn a_worker_is_what_was_asked() {
     }
 }
 
-fn set_up(worker: &Worker, drops: bool, kept: &File) -> Result<(), SetupError> {
+fn set_up(worker: &Worker, drops: bool, kept: &OwnedFd) -> Result<(), SetupError> {
     let mut setup = Setup::begin(worker);
     setup.environment(&[c"PATH=/bin", c"LANG=C"])?;
     setup.priority(17)?.descriptors(99)?.core_bytes(0)?;
@@ -40,8 +41,8 @@ fn set_up(worker: &Worker, drops: bool, kept: &File) -> Result<(), SetupError> {
 
 fn everything(drops: bool) {
     let own = std::process::id() as i32;
-    let kept = File::open("/proc/version").expect("a file");
-    let litter = File::open("/proc/version").expect("a file");
+    let kept = owned(File::open("/proc/version").expect("a file"));
+    let litter = owned(File::open("/proc/version").expect("a file"));
     let mut world = World::new(1, |worker: &mut Worker| {
         set_up(worker, drops, &kept).map_err(|error| worker.fails(error))
     });
