@@ -159,6 +159,9 @@ impl Daemon {
     /// is terminated), or 1. It runs no destructor and flushes no buffer: both are the daemon's now, so
     /// flush what was printed before.
     ///
+    /// Without `std` the fork is the kernel's alone: a libc that the program has nevertheless goes on with the
+    /// thread id of the foreground.
+    ///
     /// Cost: about fifteen system calls, one of them a fork.
     ///
     /// # Errors
