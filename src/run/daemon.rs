@@ -83,6 +83,7 @@ use crate::sys::poll::which_are_readable;
 use crate::sys::process::{self, Ended, Forked, Leash};
 use crate::sys::signal::{self, SignalSet};
 use crate::sys::{line, session, socket};
+use crate::table::Instant;
 
 /// What ends a start that is under way.
 const ENDING: SignalSet = SignalSet::of(&[Signal::INT, Signal::QUIT, Signal::TERM]);
@@ -353,7 +354,7 @@ impl Foreground {
     }
 
     /// Tells the daemon to end; until when it may take.
-    fn end(&self) -> crate::table::Instant {
+    fn end(&self) -> Instant {
         let _ = process::signal(self.process.as_fd(), Signal::TERM); // or it has ended already
         now().after_ms(END_MS)
     }

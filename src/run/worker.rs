@@ -183,7 +183,8 @@ impl Worker {
     }
 
     /// Tells the master that this worker serves. Until then it counts as one that could not start, and
-    /// dies with its master.
+    /// dies with its master. In a daemon whose start is under way, it leaves the terminal: standard error
+    /// is from now on what it is to be (see [`Detached`](super::Detached)).
     pub fn ready(&mut self) {
         process::outlive_parent();
         self.observe(What::Ready);

@@ -28,7 +28,8 @@
 //! # Invariants
 //!
 //! - Every descriptor that is made here is close-on-exec (test `every_descriptor_is_close_on_exec`).
-//! - Nothing here blocks but [`poll::Poll::wait`], [`futex::wait`], [`foreign::is_gone`], and
+//! - Nothing here blocks but [`poll::Poll::wait`], [`poll::which_are_readable`], [`futex::wait`],
+//!   [`foreign::is_gone`], [`random::seed`] before the kernel has gathered enough at boot, and
 //!   [`process::end`] for the time that a SIGKILL takes.
 //! - Every unsafe operation of this room stands in a block of its own, with its reason above it.
 #![allow(unsafe_code)] // system calls are what it is for
