@@ -85,6 +85,12 @@ fn check_reports<const N: usize>(
         Step::Event(Event::SpawnFailed(_) | Event::Exited(..)) if before.operator.reloads() => {
             assert!(parked + delayed <= 1, "{step:?}");
         }
+        // It was given up, and the master with it.
+        Step::Event(Event::Exited(..))
+            if before.menu.awaited && before.master.phase() != after.master.phase() =>
+        {
+            assert!(parked <= 1 && delayed == 0, "{step:?}");
+        }
         Step::Event(Event::SpawnFailed(_) | Event::Exited(..)) => {
             assert_eq!(parked, of(after, parks) - of(before, parks), "{step:?}");
             assert!(delayed <= of(after, cools) - of(before, cools), "{step:?}");
@@ -397,6 +403,32 @@ fn successors_without_room() {
     };
     let worlds = operate::<2>("successors without room", bare(2), menu, 1);
     assert!(worlds >= 250, "{worlds}");
+}
+
+#[test]
+fn starts_that_somebody_waits_for() {
+    let menu = Menu {
+        statuses: &[CRASH, ExitStatus::FATAL],
+        reloads: &[1],
+        rest: true,
+        ends: true,
+        awaited: true,
+        ..CRASHES
+    };
+    let worlds = operate::<2>("starts that are awaited", bare(2), menu, 0);
+    assert!(worlds >= 10_000, "{worlds}");
+}
+
+#[test]
+fn awaited_starts_with_events_between_polls() {
+    let menu = Menu {
+        ends: true,
+        rest: true,
+        awaited: true,
+        ..CRASHES
+    };
+    let worlds = operate_stepwise("awaited starts, stepwise", menu);
+    assert!(worlds >= 500, "{worlds}");
 }
 
 #[test]

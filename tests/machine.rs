@@ -15,6 +15,8 @@ mod request;
 mod restart;
 #[path = "machine/shell.rs"]
 mod shell;
+#[path = "machine/start.rs"]
+mod start;
 #[path = "machine/upgrade.rs"]
 mod upgrade;
 

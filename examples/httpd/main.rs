@@ -53,7 +53,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use forkmesh::machine::ExitStatus;
-use forkmesh::run::{Handover, Master, PidFile, Relay};
+use forkmesh::run::{Handover, Master, PidFile, Relay, Silent};
 
 use crate::arguments::{Arguments, Asked};
 use crate::generation::Source;
@@ -121,6 +121,7 @@ fn run(arguments: Arguments, stays: bool) -> Result<Option<Relay>, String> {
     let workers = serving.settings.workers;
     let config = arguments.master.workers(workers);
     let mut master = Master::new(config).map_err(|error| error.to_string())?;
+    master.observed_by(&Silent); // the notices are printed without it
     if let Some(handover) = handover {
         // The listeners that nobody has taken are closed here.
         master.succeed(handover);

@@ -4,7 +4,8 @@
 //! ```text
 //!   kind workers step step step …     one byte each; a step is the (byte % possible)th thing that can happen
 //!     │
-//!     └─ 0bcreu_mpss: slots (4, 5, 6, 8), predecessor, mesh, upgrades by hand, ends, rest, no count
+//!     └─ 0bcreu_mpss: slots (4, 5, 6, 8), predecessor, mesh, upgrades by hand, ends, rest, no count;
+//!        without a predecessor, somebody else waits to hear of the start where `workers` is above 127
 //! ```
 //!
 //! At the end of the bytes the master is told to end, and has to come to it. With FUZZ_EVENTS in the
@@ -63,6 +64,7 @@ fn play<const N: usize>(kind: u8, workers: u8, steps: &[u8]) {
         count: kind & 32 == 0,
         upgrades: true,
         restarts: true,
+        awaited: foreign == 0 && workers >= 128,
     };
     let workers = usize::from(workers) % (N + 2);
     let config = config().upgrades(upgrades).workers(workers).mesh(meshed);

@@ -27,10 +27,10 @@ pub enum Action {
     SignalSuccessor(Signal),
     /// An upgrade came to nothing: take the pid file back. No answer.
     Withdraw,
-    /// Tell the predecessor that the workers are ready. No answer.
+    /// Tell whoever started this master that the workers are ready. No answer.
     SayReady,
-    /// Tell the predecessor that this master cannot serve: for want of slots, or because a worker
-    /// was given up. No answer.
+    /// Tell whoever started this master that it cannot serve: for want of slots, or because a worker
+    /// was given up. Without a predecessor the master ends. No answer.
     SayFailed(UpgradeError),
     /// Fork a process for this slot. Answer: `Spawned` or `SpawnFailed`.
     Spawn(SlotId),

@@ -13,6 +13,7 @@ use crate::machine::predecessor::Predecessor;
 use crate::machine::reload::{Candidate, Reload};
 use crate::machine::report::Outcomes;
 use crate::machine::request::Requests;
+use crate::machine::start::Start;
 use crate::machine::{Config, Master, Signal, Upgrade};
 use crate::table::{After, Instant, SlotIndex, SlotSet, State};
 
@@ -40,6 +41,7 @@ impl<const N: usize> Master<N> {
             requests,
             outcomes,
             predecessor,
+            start,
         } = self;
         out(*phase as u64);
         out(*duty as u64);
@@ -49,6 +51,7 @@ impl<const N: usize> Master<N> {
         requests.digest(out);
         outcomes.digest(out);
         predecessor.digest(out);
+        start.digest(out);
         due.digest_own(out);
         out(u64::MAX);
         for (place, index) in places.iter().zip((0..N).filter_map(SlotIndex::new)) {
@@ -266,7 +269,17 @@ impl Outcomes {
 
 impl Predecessor {
     fn digest(&self, out: &mut dyn FnMut(u64)) {
-        out(bits([self.is_there, self.waits, self.fails]));
+        out(bits([self.is_there]));
+    }
+}
+
+impl Start {
+    fn digest(self, out: &mut dyn FnMut(u64)) {
+        out(match self {
+            Self::Told => 0,
+            Self::Awaited => 1,
+            Self::Fails(_) => 2,
+        });
     }
 }
 

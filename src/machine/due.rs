@@ -105,7 +105,7 @@ impl<const N: usize> Master<N> {
         if core::mem::take(&mut self.due.launch) {
             return Some(Action::Launch);
         }
-        self.poll_predecessor()
+        self.poll_start()
     }
 
     fn poll_spawn(&mut self) -> Option<Action> {

@@ -133,7 +133,7 @@ impl<const N: usize> Master<N> {
         }
         // A new master whose worker cannot serve does not keep the old one waiting.
         if matches!(fate, Fate::Park(_)) || (fate == Fate::Vacate && !ready) {
-            self.predecessor.fails = self.predecessor.waits;
+            self.start.fail();
         }
     }
 

@@ -10,6 +10,7 @@ use crate::machine::predecessor::Predecessor;
 use crate::machine::reload::Reload;
 use crate::machine::report::{News, Outcomes};
 use crate::machine::request::Requests;
+use crate::machine::start::Start;
 use crate::machine::{Config, Duty, Ending, Event, ExitStatus, ReloadError, Upgrade};
 use crate::table::{Change, Instant, Pid, SLOTS, SlotId, SlotIndex, SlotSet, State, Table};
 
@@ -36,6 +37,7 @@ pub struct Master<const N: usize = SLOTS> {
     pub(super) requests: Requests,
     pub(super) outcomes: Outcomes,
     pub(super) predecessor: Predecessor,
+    pub(super) start: Start,
 }
 
 /// How far the master has come.
@@ -92,6 +94,7 @@ impl<const N: usize> Master<N> {
             requests: Requests::NONE,
             outcomes: Outcomes::NONE,
             predecessor: Predecessor::NONE,
+            start: Start::Told,
         }
     }
 
@@ -103,6 +106,7 @@ impl<const N: usize> Master<N> {
         }
         self.serving = Crew::new(0, self.config.workers);
         self.place();
+        self.end_failed_start(Instant::ORIGIN); // nobody runs yet, whom it could be late for
     }
 
     /// Takes in what happened. [`Master::poll`] says what follows from it. Constant time, but for
@@ -125,6 +129,7 @@ impl<const N: usize> Master<N> {
         self.serve_requests(now);
         if self.phase == Phase::Running {
             self.place(); // whom a request wants
+            self.end_failed_start(now);
         }
     }
 

@@ -99,8 +99,8 @@ impl<const N: usize> Master<N> {
             _ if self.duty == Duty::Serving => {
                 self.duty = Duty::Resting;
                 self.dismiss_serving(now);
-                // The one before this does not wait for workers who rest.
-                self.predecessor.fails = self.predecessor.waits;
+                // Nobody waits for workers who rest.
+                self.start.fail();
             }
             _ => {}
         }

@@ -36,10 +36,13 @@ impl Master {
             }
             Action::SayReady => {
                 self.tell_predecessor(None);
+                self.tell_foreground(true);
                 None
             }
             Action::SayFailed(why) => {
                 self.tell_predecessor(Some(why));
+                self.tell_foreground(false);
+                self.unready = self.predecessor.is_none();
                 None
             }
             Action::Load(epoch, workers) => Some(load(service, epoch, workers)),
@@ -59,6 +62,7 @@ impl Master {
     }
 
     pub(super) fn notify(&mut self, service: &mut impl Service, notice: Notice) {
+        self.observe(&notice);
         service.notice(&mut self.workers(), notice);
     }
 

@@ -11,8 +11,10 @@ use crate::channel::{Alone, End0, Faults, Inbox, Mesh, NotAlone, Pair, Parent};
 use crate::machine::{self, Action, Config, Event, ExitStatus, Phase};
 use crate::run::board::Board;
 use crate::run::budget::Budget;
+use crate::run::daemon::Detached;
 use crate::run::ends::Ends;
 use crate::run::handover::Handover;
+use crate::run::observe::{Lines, Observer};
 use crate::run::pid_file::PidFile;
 use crate::run::record::Tallies;
 use crate::run::relay_end::RelayEnd;
@@ -67,6 +69,11 @@ pub struct Master {
     pub(super) predecessor: Option<Handover>,
     /// What launches successors, where a relay stays.
     pub(super) relay: Option<RelayEnd>,
+    /// Where a process in the foreground waits to hear of the start.
+    pub(super) detached: Option<Detached>,
+    pub(super) observer: &'static dyn Observer,
+    /// The workers could not serve, and nobody would miss this master.
+    pub(super) unready: bool,
     /// `None` in a child, and where the kernel has no memory for one.
     pub(super) board: Option<Board>,
     pub(super) tallies: Tallies,
@@ -133,6 +140,9 @@ pub enum StartError {
 pub enum RunError {
     /// The kernel refused a descriptor to wait by, or to wait.
     Refused(Errno),
+    /// The first workers could not serve, and whoever started the master would rather have none then:
+    /// see [`Master::report_to`]. It has ended.
+    Unready,
 }
 
 impl Master {
@@ -185,6 +195,9 @@ impl Master {
             predecessor: None,
             relay: None,
             adopts,
+            detached: None,
+            observer: &Lines,
+            unready: false,
             board: None,
             tallies: Tallies::default(),
             made_in: process::own_pid(),
@@ -202,13 +215,13 @@ impl Master {
     ///
     /// # Errors
     ///
-    /// Where epoll fails, which it has no reason to.
+    /// Where epoll fails, which it has no reason to; [`RunError::Unready`].
     pub fn run(&mut self, service: &mut impl Service) -> Result<(), RunError> {
         self.start(service)?;
         while !self.ended {
             self.turn(service, None)?;
         }
-        Ok(())
+        self.outcome()
     }
 
     /// Starts the workers. For a loop of one's own, go on with [`Master::turn`] whenever the master
@@ -451,6 +464,7 @@ impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused(errno) => write!(f, "cannot wait: {errno}"),
+            Self::Unready => f.write_str("the first workers could not serve"),
         }
     }
 }

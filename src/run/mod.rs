@@ -78,12 +78,14 @@
 mod act;
 mod board;
 mod budget;
+mod daemon;
 mod dispatch;
 mod ends;
 mod handover;
 mod instance;
 mod master;
 mod mesh;
+mod observe;
 mod offer;
 mod pid_file;
 mod poller;
@@ -94,19 +96,26 @@ mod relay;
 mod relay_end;
 mod service;
 mod setup;
+mod single;
 mod spawn;
 mod status;
 mod successor;
+mod text;
 mod title;
 mod token;
 mod upgrade;
+mod words;
 mod worker;
 
 #[doc(hidden)]
 pub use board::Board;
+pub use daemon::{Daemon, DetachError, Detached};
 pub use handover::{Handover, HandoverError, Heard};
 pub use instance::{Answer, Asked, FindError, Instance, Request, WaitError};
 pub use master::{Master, RunError, StartError};
+#[cfg(feature = "log")]
+pub use observe::Logged;
+pub use observe::{By, Lines, Observed, Observer, Silent, What};
 pub use offer::{Offer, OfferError, Refused};
 pub use pid_file::{PidFile, PidFileError, Step};
 pub use poller::{Batch, Interest, Poller, Ready};
@@ -118,6 +127,7 @@ pub use setup::{
     AccountError, Accounts, Capabilities, Dropped, Identity, Privileged, Setup, SetupError,
     SetupStep, TooManyGroups,
 };
+pub use single::Single;
 pub use status::{Rows, Status, StatusError};
 pub use successor::{LaunchError, Said, Successor};
 pub use title::{Title, TitleError};

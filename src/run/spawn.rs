@@ -19,6 +19,7 @@ use rustix::io::Errno;
 use crate::channel::{self, Child, Control, End0, End1, ForkError, Mesh, Pair, Parent, Process};
 use crate::machine::{self, Event};
 use crate::run::board::Board;
+use crate::run::daemon::Detached;
 use crate::run::ends::Ends;
 use crate::run::master::{Master, MeshEnd};
 use crate::run::pid_file::PidFile;
@@ -144,6 +145,7 @@ impl Master {
         let master = self.give_up(&mut sweep);
         drop(sweep);
         let (control, mesh) = own;
+        let (master, errors) = master;
         let whose = self.core.table().slot(slot);
         let (number, epoch) = whose.map_or((0, 0), |slot| (slot.number, slot.epoch));
         let parts = Parts {
@@ -151,11 +153,14 @@ impl Master {
             core,
             number,
             epoch,
+            pid: process::own_pid(),
             orphans: self.core.config().orphans,
-            control,
+            control: Some(control),
             mesh,
             peers,
             master,
+            errors,
+            observer: self.observer,
         };
         match Worker::new(parts, self.mask) {
             // Its descriptors are closed by the exit that follows, all at once.
@@ -164,8 +169,8 @@ impl Master {
         }
     }
 
-    /// Closes what only a master may have, and keeps its pidfd.
-    fn give_up(&mut self, sweep: &mut Sweep) -> Option<OwnedFd> {
+    /// Closes what only a master may have, and keeps its pidfd, and what takes the place of the terminal.
+    fn give_up(&mut self, sweep: &mut Sweep) -> (Option<OwnedFd>, Option<OwnedFd>) {
         for (index, end) in self.control.drain() {
             end.renounce(sweep);
             if let Some(pidfd) = self.pidfds.take(index) {
@@ -183,10 +188,13 @@ impl Master {
             self.predecessor.take(),
             self.relay.take(),
         ));
-        let waiting = self.waiting.take()?;
-        sweep.add(waiting.signals);
-        sweep.add(waiting.poll.into_fd());
-        Some(waiting.own)
+        let errors = self.detached.take().and_then(Detached::into_errors);
+        let own = self.waiting.take().map(|waiting| {
+            sweep.add(waiting.signals);
+            sweep.add(waiting.poll.into_fd());
+            waiting.own
+        });
+        (own, errors)
     }
 }
 

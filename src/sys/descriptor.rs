@@ -1,10 +1,12 @@
 //! Many descriptors at once: closing them in runs, moving them out of the way, and how many there
 //! may be.
 
-use rustix::fd::{AsFd, IntoRawFd, OwnedFd, RawFd};
+use rustix::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd, RawFd};
 use rustix::io::{Errno, FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use syscalls::{Sysno, raw_syscall};
+use syscalls::{Sysno, raw_syscall, syscall};
+
+use crate::sys::errno;
 
 /// Closes what it was given when it is dropped, neighbours together: a run of neighbouring numbers
 /// costs one `close_range`, however long it is and in whatever order it came.
@@ -78,6 +80,36 @@ fn close(number: RawFd) {
 pub(crate) fn moved_up(descriptor: OwnedFd, least: RawFd) -> OwnedFd {
     fcntl_dupfd_cloexec(descriptor.as_fd(), least).unwrap_or(descriptor)
 }
+
+/// Closes every descriptor but the first three and those that are kept. What owns one of the others must
+/// not use it again, nor close it: by the caller's word.
+pub(crate) fn close_all_but(kept: impl Iterator<Item = RawFd> + Clone) -> Result<(), Errno> {
+    let mut first = FIRST_BEHIND_STDIO;
+    loop {
+        let next = kept.clone().filter(|number| *number >= first).min();
+        let last = next.map_or(u32::MAX, |number| number as u32 - 1);
+        if first as u32 <= last {
+            // SAFETY: nobody uses what lies between those that are kept, by the caller's word. The call
+            // reads no memory.
+            let done = unsafe { syscall!(Sysno::close_range, first, last, 0) };
+            done.map_err(errno)?;
+        }
+        match next {
+            Some(number) => first = number + 1,
+            None => return Ok(()),
+        }
+    }
+}
+
+/// The descriptor, or a copy of it, at a number where no standard input, output or error is looked for.
+pub(crate) fn behind_stdio(descriptor: OwnedFd) -> Result<OwnedFd, Errno> {
+    if descriptor.as_raw_fd() >= FIRST_BEHIND_STDIO {
+        return Ok(descriptor);
+    }
+    fcntl_dupfd_cloexec(descriptor, FIRST_BEHIND_STDIO)
+}
+
+const FIRST_BEHIND_STDIO: RawFd = 3;
 
 /// Has an exec leave this descriptor open.
 pub(crate) fn keep_through_exec(descriptor: impl AsFd) -> Result<(), Errno> {

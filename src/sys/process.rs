@@ -136,6 +136,16 @@ pub enum ForkError {
 pub(crate) struct Leash(());
 
 impl Leash {
+    /// For a parent whose child goes on in its place: it is the parent that may not.
+    pub(crate) const fn of_parent() -> Self {
+        Self(())
+    }
+
+    /// The child goes on where its parent was; the parent does not.
+    pub(crate) const fn let_go(self) {
+        core::mem::forget(self);
+    }
+
     /// Runs the child, and ends the process with the code that it returns, or 101 if it panics.
     pub(crate) fn run(self, child: impl FnOnce() -> u8) -> ! {
         let code = child();

@@ -37,8 +37,12 @@ pub(crate) struct Operator {
     /// The pid file was taken back, from an upgrade that is not reported yet.
     withdrawn: bool,
     predecessor: bool,
-    /// The predecessor was told how it went.
+    /// Somebody else waits to hear of the start.
+    awaited: bool,
+    /// Whoever waits was told how it went.
     said: bool,
+    /// That was that it cannot serve.
+    failed: bool,
     /// How many slots the predecessor has.
     foreign: usize,
     /// How many old workers were told to go for the reload under way.
@@ -61,7 +65,7 @@ pub(crate) struct Told {
 }
 
 impl Operator {
-    pub(crate) fn new(foreign: usize) -> Self {
+    pub(crate) fn new(foreign: usize, awaited: bool) -> Self {
         Self {
             loading: false,
             launching: false,
@@ -71,7 +75,9 @@ impl Operator {
             successor: None,
             withdrawn: false,
             predecessor: foreign > 0,
+            awaited,
             said: false,
+            failed: false,
             foreign,
             steps: 0,
         }
@@ -94,7 +100,13 @@ impl Operator {
                 .iter()
                 .fold(0, |bits, flag| bits << 1 | u8::from(*flag)),
         );
-        let flags = [self.withdrawn, self.predecessor, self.said];
+        let flags = [
+            self.withdrawn,
+            self.predecessor,
+            self.awaited,
+            self.said,
+            self.failed,
+        ];
         out.push(
             flags
                 .iter()
@@ -160,8 +172,10 @@ impl Operator {
                 assert!(!core::mem::replace(&mut self.withdrawn, true), "twice");
             }
             Action::SayReady | Action::SayFailed(_) => {
-                assert!(self.predecessor && !self.said, "{action:?} to nobody");
+                let waits = self.predecessor || self.awaited;
+                assert!(waits && !self.said, "{action:?} to nobody");
                 self.said = true;
+                self.failed = action != Action::SayReady;
                 if action == Action::SayReady {
                     let epoch = master.serving().0;
                     let slots = master.table().occupied();
@@ -218,6 +232,10 @@ impl Operator {
             "a successor that nobody knows"
         );
         let ended = phase != Phase::Running;
+        assert!(
+            !self.awaited || !self.failed || ended,
+            "it goes on though its start has failed"
+        );
         assert!(
             !ended || self.reload.is_none(),
             "a reload without an outcome"
@@ -391,7 +409,8 @@ impl<const N: usize> World<N> {
         }
         // Nobody waits for what nobody says.
         let idle = candidate.is_none() && self.operator.reload.is_none();
-        let waits = self.operator.predecessor && !self.operator.said;
+        let waits = self.operator.predecessor || self.operator.awaited;
+        let waits = waits && !self.operator.said;
         assert!(!waits || !idle || self.busy() || workers == 0 || self.wakes());
     }
 

@@ -85,6 +85,8 @@ pub(crate) struct Menu {
     pub(crate) upgrades: bool,
     /// Whoever ends is started again, unless it is given up.
     pub(crate) restarts: bool,
+    /// Somebody who is no master waits to hear of the start.
+    pub(crate) awaited: bool,
 }
 
 impl Menu {
@@ -97,6 +99,7 @@ impl Menu {
         count: false,
         upgrades: false,
         restarts: true,
+        awaited: false,
     };
 }
 
@@ -127,10 +130,13 @@ impl<const N: usize> World<N> {
             now: Instant::from_ms(1 << 40),
             exited: false,
             menu,
-            operator: Operator::new(foreign),
+            operator: Operator::new(foreign, menu.awaited),
         };
         if foreign > 0 {
             world.master.succeed(&SlotSet::first_of(foreign));
+        }
+        if menu.awaited {
+            world.master.report_start();
         }
         world.master.start();
         world

@@ -6,8 +6,8 @@ use std::time::Instant;
 use forkmesh::channel::ForkError;
 use forkmesh::machine::{Config, ExitStatus, Phase, Report};
 use forkmesh::run::{
-    Event, Exit, Master, Notice, Offer, PidFileError, Poller, Refused, Reload, Service, Sources,
-    Worker, Workers,
+    Event, Exit, Master, Notice, Offer, PidFileError, Poller, Refused, Reload, Service, Silent,
+    Sources, Worker, Workers,
 };
 use forkmesh::table::{Pid, SlotId, State};
 use forkmesh::wire::Message;
@@ -142,7 +142,8 @@ impl World {
         world
     }
 
-    pub(crate) fn unstarted(master: Box<Master>, work: fn(&mut Worker) -> Exit) -> Self {
+    pub(crate) fn unstarted(mut master: Box<Master>, work: fn(&mut Worker) -> Exit) -> Self {
+        master.observed_by(&Silent);
         let lab = Lab {
             work,
             reports: Vec::new(),
