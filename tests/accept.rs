@@ -1,0 +1,2 @@
+//! Accepting on the real kernel.
+fn main() {}
