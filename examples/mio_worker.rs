@@ -1,10 +1,10 @@
 //! A worker on a loop that is not the library's: mio watches the worker's four descriptors beside a
 //! listener and its clients, and the worker says back what it hears.
 
+use core::time::Duration;
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
-use std::time::Duration;
 
 use forkmesh::machine::Config;
 use forkmesh::run::{Event, Exit, Master, Sources, Worker};

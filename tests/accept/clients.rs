@@ -77,6 +77,11 @@ impl Client {
         self.greeting().expect("nothing is reset").expect("greeted")
     }
 
+    /// Waits for the greeting, whoever it is from.
+    pub(crate) fn greeted(&self) {
+        self.served();
+    }
+
     fn greeting(&self) -> Result<Option<u8>, rustix::io::Errno> {
         let mut byte = [0];
         let read = rustix::io::read(&self.0, &mut byte)?;

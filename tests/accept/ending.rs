@@ -36,7 +36,7 @@ pub(crate) fn who_waits_at_the_end_is_served() {
         let clients: Vec<Client> = (0..CLIENTS).map(|_| Client::new(address)).collect();
         world.quit();
         world.signal(pid, Signal::CONT);
-        clients.iter().for_each(|client| drop(client.served()));
+        clients.iter().for_each(Client::greeted);
         world.until_ended();
         assert_eq!(
             world.values(ACCEPTED),
@@ -85,7 +85,7 @@ fn bare_poller(clients: usize) {
     let clients: Vec<Client> = (0..clients).map(|_| Client::new(address)).collect();
     world.quit();
     world.signal(pid, Signal::CONT);
-    clients.iter().for_each(|client| drop(client.served()));
+    clients.iter().for_each(Client::greeted);
     world.until_ended();
 }
 
@@ -171,7 +171,7 @@ pub(crate) fn an_adopted_listener_is_emptied() {
         .workers()
         .send_with(worker, message, &listener[0]);
     sent.expect("told");
-    clients.iter().for_each(|client| drop(client.served()));
+    clients.iter().for_each(Client::greeted);
     let mut last = Instant::now();
     // Somebody comes late, and the second begins anew.
     while last.elapsed() < Duration::from_millis(600) {

@@ -102,7 +102,7 @@ pub(crate) fn one_worker_has_the_mutex() {
         });
         assert!(workers.iter().any(|(id, _)| Owner::of(*id) == owner));
         let clients: Vec<Client> = (0..10).map(|_| Client::new(address)).collect();
-        clients.iter().for_each(|client| drop(client.served()));
+        clients.iter().for_each(Client::greeted);
     }
     world.quit();
     world.until_ended();
@@ -148,7 +148,7 @@ pub(crate) fn a_killed_holder_keeps_nothing() {
             let _ = row.compare_exchange(id.as_u32(), 0, Release, Acquire);
         }
         let clients: Vec<Client> = (0..10).map(|_| Client::new(address)).collect();
-        clients.iter().for_each(|client| drop(client.served()));
+        clients.iter().for_each(Client::greeted);
     }
     println!("{} holders were killed", killed.len());
     assert_eq!(killed.len(), KILLS, "each was a life of its own");

@@ -67,10 +67,7 @@ pub(crate) fn no_descriptors_no_spinning() {
         clients.len() - CLIENTS,
         said.len()
     );
-    assert!(
-        first == 20,
-        "as many as there are descriptors for"
-    );
+    assert_eq!(first, 20, "as many as there are descriptors for");
     assert!(used * 5 <= window, "it does not spin");
     assert!(
         (2..=8).contains(&said.len()),
@@ -95,7 +92,7 @@ pub(crate) fn no_descriptors_no_spinning() {
     );
     // With descriptors, everybody is served, though nobody hangs up.
     limit(pid, 4_096);
-    clients.iter().for_each(|client| drop(client.served()));
+    clients.iter().for_each(Client::greeted);
     drop(clients);
     world.quit();
     world.until_ended();
