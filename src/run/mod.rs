@@ -75,6 +75,7 @@
 //! one for the master, once a turn. An idle master and an idle worker make none.
 #![forbid(unsafe_code)]
 
+mod accept;
 mod act;
 mod board;
 mod budget;
@@ -83,6 +84,7 @@ mod dispatch;
 mod ends;
 mod handover;
 mod instance;
+mod listen;
 mod master;
 mod mesh;
 mod observe;
@@ -103,15 +105,21 @@ mod successor;
 mod text;
 mod title;
 mod token;
+mod turns;
 mod upgrade;
 mod words;
 mod worker;
 
+pub use accept::{
+    Acceptor, AddError, AddFault, Arrival, Connection, ConnectionPlace, Door, Exclusive, Load,
+    Mutexed, NoRoom, Own, Strategy, Work,
+};
 #[doc(hidden)]
 pub use board::Board;
 pub use daemon::{Daemon, DetachError, Detached};
 pub use handover::{Handover, HandoverError, Heard};
 pub use instance::{Answer, Asked, FindError, Instance, Request, WaitError};
+pub use listen::{Listening, Sharing};
 pub use master::{Master, RunError, StartError};
 #[cfg(feature = "log")]
 pub use observe::Logged;
@@ -131,4 +139,5 @@ pub use single::Single;
 pub use status::{Rows, Status, StatusError};
 pub use successor::{LaunchError, Said, Successor};
 pub use title::{Title, TitleError};
+pub use turns::{Happened, Loop, NoTimer, NotPosted, Over, Posted, Stale, TimerId, Timers};
 pub use worker::{Event, Sender, Sources, Worker};

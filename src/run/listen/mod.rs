@@ -1,0 +1,5 @@
+//! Listeners: the sockets that clients come to.
+
+mod listening;
+
+pub use listening::{Listening, Sharing};
