@@ -51,6 +51,11 @@ impl Log {
         let _ = writeln!(self.lines, "{second} {who} {method} {path} {code}");
     }
 
+    /// Whether there is something to be written.
+    pub(crate) fn has_lines(&self) -> bool {
+        !self.lines.is_empty()
+    }
+
     /// Writes what was noted. A log that cannot be written to stops nobody: that is said once.
     pub(crate) fn flush(&mut self) {
         if self.lines.is_empty() {

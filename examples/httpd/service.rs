@@ -11,14 +11,15 @@ use core::fmt;
 use std::io::{self, Write};
 
 use forkmesh::machine::Report;
-use forkmesh::run::{Exit, Notice, Offer, Refused, Reload, Service, Worker, Workers};
+use forkmesh::run::{
+    Exclusive, Exit, Listening, Notice, Offer, Refused, Reload, Service, Sharing, Worker, Workers,
+};
 use rustix::fd::OwnedFd;
 
 use crate::generation::{Generation, Source};
-use crate::notices;
 use crate::pages::Site;
 use crate::program::Program;
-use crate::server::Server;
+use crate::server;
 use crate::settings::Fail;
 use crate::setup;
 
@@ -59,13 +60,15 @@ impl Service for Httpd {
             return worker.fails(why);
         }
         let site = Site::new(worker, generation, &self.name);
-        match Server::new(worker, listener, site) {
-            Ok(mut server) => server.run(),
-            Err(errno) => {
-                let _ = worker.failed(1, errno);
-                Exit::FAILURE
-            }
-        }
+        let listening = Listening {
+            socket: listener,
+            place: 0,
+            sharing: Sharing::Shared,
+        };
+        server::serve(worker, [listening], Exclusive::new(), site).unwrap_or_else(|errno| {
+            let _ = worker.failed(1, errno);
+            Exit::FAILURE
+        })
     }
 
     fn notice(&mut self, _workers: &mut Workers<'_>, notice: Notice) {
@@ -80,7 +83,7 @@ impl Service for Httpd {
             Notice::Reopen => self.reopen(),
             _ => {}
         }
-        say(notices::Line(&notice));
+        say(&notice);
     }
 
     fn reload(&mut self, next: Reload) -> Result<usize, Refused> {
