@@ -34,6 +34,7 @@ pub(crate) fn who_waits_at_the_end_is_served() {
         let pid = world.live(1)[0].1;
         world.signal(pid, Signal::STOP);
         let clients: Vec<Client> = (0..CLIENTS).map(|_| Client::new(address)).collect();
+        world.signal(pid, Signal::QUIT); // it is there when the worker goes on
         world.quit();
         world.signal(pid, Signal::CONT);
         clients.iter().for_each(Client::greeted);
@@ -83,6 +84,7 @@ fn bare_poller(clients: usize) {
     Client::new(address).served();
     world.signal(pid, Signal::STOP);
     let clients: Vec<Client> = (0..clients).map(|_| Client::new(address)).collect();
+    world.signal(pid, Signal::QUIT);
     world.quit();
     world.signal(pid, Signal::CONT);
     clients.iter().for_each(Client::greeted);
@@ -125,6 +127,7 @@ pub(crate) fn datagrams_at_the_end_are_read() {
     send();
     world.signal(pid, Signal::STOP);
     send();
+    world.signal(pid, Signal::QUIT);
     world.quit();
     world.signal(pid, Signal::CONT);
     world.until_ended();

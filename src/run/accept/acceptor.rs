@@ -26,7 +26,7 @@ const LAST: u32 = 4_096;
 /// How long a listener is left alone that the kernel refuses to accept from.
 const PAUSE_MS: u64 = 500;
 
-/// A worker's listeners, up to 64: about 10 KiB, and not one allocation.
+/// A worker's listeners, up to 64: about 5 KiB, and not one allocation.
 ///
 /// [`Loop`](crate::run::Loop) does with it what there is to do. With a loop of one's own, a
 /// [`Poller`] is needed, and in each turn: [`prepare`](Acceptor::prepare); wait, and ask of each

@@ -17,7 +17,7 @@ use crate::table::Instant;
 /// How much a worker is told in a turn before other things are looked at.
 const MOST_TOLD: usize = 128;
 
-/// A worker's loop, with room for so many timers and posted events: about 10 KiB, and 34 bytes a
+/// A worker's loop, with room for so many timers and posted events: about 6 KiB, and 34 bytes a
 /// timer. Nothing is allocated.
 ///
 /// The worker is passed to [`Loop::next`] and not kept: between two calls it is the service's.
