@@ -138,10 +138,10 @@ impl<'l, S: Strategy> Acceptor<'l, S> {
         let has_room = self.refused.is_none() && self.load.free() > 0;
         let is_open = has_room && !self.drains;
         let shares = is_open && self.doors.iter().any(|door| door.kind == Kind::Shared);
-        let may_share = shares && self.strategy.may_accept(self.load, now);
+        let may_share = shares && self.strategy.may_accept(self.load);
         let mut wait_ms = match self.refused {
             Some((until, _)) => Some(until.ms_since(now)),
-            None if shares => self.strategy.wait_ms(now),
+            None if shares => self.strategy.wait_ms(),
             None => None,
         };
         for (index, door) in self.doors.iter_mut() {
@@ -261,7 +261,7 @@ impl<'l, S: Strategy> Acceptor<'l, S> {
         door.is_ready = matches!(asked, Asked::More) && !door.is_watched;
         door.since_watched += came;
         let is_shared = door.is_watched && door.kind == Kind::Shared;
-        if is_shared && self.strategy.is_over(door.since_watched) {
+        if is_shared && self.strategy.is_over(self.load, door.since_watched) {
             door.leave(S::WATCHED, poller); // to the end of the line, which the next turn does
         }
     }

@@ -11,7 +11,6 @@ use core::fmt;
 use crate::run::accept::load::Load;
 use crate::run::poller::Interest;
 use crate::sync::{Guard, Locked, Member, Mutex, MutexName, NotLocked};
-use crate::table::Instant;
 
 /// For how long, unless told otherwise, a worker leaves its listeners to its siblings.
 const DELAY_MS: u64 = 500;
@@ -30,11 +29,11 @@ pub trait Rule: fmt::Debug {
 
     /// Before a wait: whether shared listeners are watched in it.
     #[doc(hidden)]
-    fn may_accept(&mut self, load: &Load, now: Instant) -> bool;
+    fn may_accept(&mut self, load: &Load) -> bool;
 
     /// How long that wait may take, on the strategy's account.
     #[doc(hidden)]
-    fn wait_ms(&self, now: Instant) -> Option<u64>;
+    fn wait_ms(&self) -> Option<u64>;
 
     /// What there was to accept has been.
     #[doc(hidden)]
@@ -42,7 +41,7 @@ pub trait Rule: fmt::Debug {
 
     /// Whether a listener is to be watched anew, after so many connections since it was watched.
     #[doc(hidden)]
-    fn is_over(&self, connections: u32) -> bool;
+    fn is_over(&self, load: &Load, connections: u32) -> bool;
 }
 
 /// Whether fewer than an eighth of the connections are free: nginx's rule for leaving what comes to
@@ -54,26 +53,21 @@ fn is_pressed(load: &Load) -> bool {
 /// EPOLLEXCLUSIVE: of all who watch a listener, the kernel wakes one that sleeps.
 ///
 /// It wakes always the one that has watched longest, so a worker goes to the end of that line after
-/// some connections. One that has fewer than an eighth of its connections free leaves the listeners to its
-/// siblings for 500 ms at a time, or until it has more. Cost: two system calls each time that it goes
-/// to the end of the line.
+/// some connections, and after each if fewer than an eighth of its connections are free. Cost: two system
+/// calls each time that it goes to the end of the line.
+///
+/// Why a worker that is pressed does not leave the listeners alone for a while: all of them may be, and
+/// then clients wait for nobody.
 #[derive(Clone, Debug)]
 pub struct Exclusive {
     turn: u32,
-    delay_ms: u64,
-    /// Leaves the listeners to others until then.
-    until: Option<Instant>,
 }
 
 impl Exclusive {
     /// Goes to the end of the line whenever it has accepted.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            turn: 1,
-            delay_ms: DELAY_MS,
-            until: None,
-        }
+        Self { turn: 1 }
     }
 
     /// Goes to the end of the line after this many connections: 1 unless told otherwise, and 16 in
@@ -81,14 +75,6 @@ impl Exclusive {
     #[must_use]
     pub const fn turn(mut self, connections: u32) -> Self {
         self.turn = connections;
-        self
-    }
-
-    /// For how long it leaves the listeners to its siblings when it is pressed: 500 ms unless told
-    /// otherwise.
-    #[must_use]
-    pub const fn delay_ms(mut self, ms: u64) -> Self {
-        self.delay_ms = ms;
         self
     }
 }
@@ -104,25 +90,18 @@ impl Strategy for Exclusive {}
 impl Rule for Exclusive {
     const WATCHED: Interest = Interest::READ.union(Interest::EXCLUSIVE);
 
-    fn may_accept(&mut self, load: &Load, now: Instant) -> bool {
-        self.until = match self.until {
-            _ if !is_pressed(load) => None,
-            None => Some(now.after_ms(self.delay_ms)),
-            // Nobody may have room: what waits now is taken, and the next is left again.
-            Some(until) if until <= now => None,
-            until => until,
-        };
-        self.until.is_none()
+    fn may_accept(&mut self, _: &Load) -> bool {
+        true
     }
 
-    fn wait_ms(&self, now: Instant) -> Option<u64> {
-        self.until.map(|until| until.ms_since(now))
+    fn wait_ms(&self) -> Option<u64> {
+        None
     }
 
     fn accepted(&mut self, _: &Load) {}
 
-    fn is_over(&self, connections: u32) -> bool {
-        connections >= self.turn
+    fn is_over(&self, load: &Load, connections: u32) -> bool {
+        connections >= self.turn || is_pressed(load)
     }
 }
 
@@ -136,17 +115,17 @@ impl Strategy for Own {}
 impl Rule for Own {
     const WATCHED: Interest = Interest::READ;
 
-    fn may_accept(&mut self, _: &Load, _: Instant) -> bool {
+    fn may_accept(&mut self, _: &Load) -> bool {
         true
     }
 
-    fn wait_ms(&self, _: Instant) -> Option<u64> {
+    fn wait_ms(&self) -> Option<u64> {
         None
     }
 
     fn accepted(&mut self, _: &Load) {}
 
-    fn is_over(&self, _: u32) -> bool {
+    fn is_over(&self, _: &Load, _: u32) -> bool {
         false
     }
 }
@@ -213,7 +192,7 @@ impl Strategy for Mutexed<'_> {}
 impl Rule for Mutexed<'_> {
     const WATCHED: Interest = Interest::READ;
 
-    fn may_accept(&mut self, _: &Load, _: Instant) -> bool {
+    fn may_accept(&mut self, _: &Load) -> bool {
         if self.passes > 0 {
             self.passes -= 1;
         } else if self.held.is_none() {
@@ -222,7 +201,7 @@ impl Rule for Mutexed<'_> {
         self.held.is_some()
     }
 
-    fn wait_ms(&self, _: Instant) -> Option<u64> {
+    fn wait_ms(&self) -> Option<u64> {
         self.held.is_none().then_some(self.delay_ms)
     }
 
@@ -233,7 +212,7 @@ impl Rule for Mutexed<'_> {
         }
     }
 
-    fn is_over(&self, _: u32) -> bool {
+    fn is_over(&self, _: &Load, _: u32) -> bool {
         false
     }
 }
