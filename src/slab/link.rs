@@ -4,6 +4,7 @@
 //! ```text
 //!   insert     link: 0 → h         then publish             killed between: the link is stale, the block freed
 //!   take       claim               then link: h → 0         killed between: the same
+//!   replace    claim the old       then link: h → n         then publish: the same, for both
 //! ```
 //!
 //! So a published block always has its link. A link may well lead to nothing: whoever finds it stale
@@ -103,6 +104,30 @@ impl Heap<'_> {
         let block = self.claim(handle).ok()?;
         link.swing(Some(handle), None);
         Some(block)
+    }
+
+    /// Publishes a block in the place of the one that a link leads to, which is claimed; `None` if
+    /// there was none. Nobody finds the link empty in between, though for an instant what it leads to
+    /// cannot be read.
+    ///
+    /// # Errors
+    ///
+    /// [`NotLinked`]: [`NotLinked::Occupied`] where another was quicker. The block stays this slot's.
+    pub fn replace(&mut self, link: &Link, block: Handle) -> Result<Option<Handle>, NotLinked> {
+        self.held(block).map_err(NotLinked::Refused)?;
+        let is_block = self.slab.require_class(block);
+        is_block.map_err(NotLinked::Refused)?;
+        let Some(before) = link.fresh(&self.slab) else {
+            return self.insert(link, block).map(|()| None);
+        };
+        let claimed = self.claim(before).map_err(|_| NotLinked::Occupied)?;
+        if link.swing(Some(before), Some(block)) {
+            self.publish(block).map_err(NotLinked::Refused)?;
+            return Ok(Some(claimed));
+        }
+        // Somebody took the stale link for empty, and has put another block there.
+        self.free(claimed).map_err(NotLinked::Refused)?;
+        Err(NotLinked::Occupied)
     }
 }
 

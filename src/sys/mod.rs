@@ -14,6 +14,7 @@
 //!   foreign      another process, and what it holds            pidfd_open, getdents64, readlinkat
 //!   identity     user, groups, capabilities                setresuid, setresgid, setgroups, capset, prctl
 //!   resources    priority, limits, processors, directory   setpriority, prlimit, sched_setaffinity, chdir
+//!   memory       shared mappings, guarded                      mmap, madvise, memfd_create, shmget
 //!   title        what ps shows                             memory that the kernel made
 //!   clock        milliseconds                                  clock_gettime (no system call: vDSO)
 //! ```
@@ -36,6 +37,7 @@ pub(crate) mod file;
 pub(crate) mod foreign;
 pub(crate) mod futex;
 pub(crate) mod identity;
+pub(crate) mod memory;
 pub(crate) mod orphans;
 pub(crate) mod packed;
 pub(crate) mod poll;
