@@ -60,10 +60,7 @@ pub(super) enum Misread {
 impl Header {
     /// Where the slab begins; beyond the end, if the fixed part is too long.
     pub(super) const fn slab_start(fixed: usize) -> usize {
-        match FIXED
-            .saturating_add(fixed)
-            .checked_next_multiple_of(PAGE)
-        {
+        match FIXED.saturating_add(fixed).checked_next_multiple_of(PAGE) {
             Some(start) => start,
             None => usize::MAX - PAGE + 1,
         }

@@ -51,10 +51,7 @@ impl<T> Link<T> {
     /// # Errors
     ///
     /// [`NotInserted`], with the box: most often as the link leads to another block.
-    pub fn insert<'h, 'z>(
-        &self,
-        block: ShmBox<'h, 'z, T>,
-    ) -> Result<(), NotInserted<'h, 'z, T>> {
+    pub fn insert<'h, 'z>(&self, block: ShmBox<'h, 'z, T>) -> Result<(), NotInserted<'h, 'z, T>> {
         let heap = &block.joined().heap;
         let inserted = heap.borrow_mut().insert(&self.link, block.handle());
         match inserted {

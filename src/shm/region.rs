@@ -51,9 +51,7 @@ impl Mapping {
     /// Where in the mapping this lies; `None` if it lies elsewhere.
     #[must_use]
     pub fn offset_of<T: ShmSync>(&self, shared: &T) -> Option<usize> {
-        let offset = ptr::from_ref(shared)
-            .addr()
-            .checked_sub(self.start())?;
+        let offset = ptr::from_ref(shared).addr().checked_sub(self.start())?;
         (offset < self.length()).then_some(offset)
     }
 

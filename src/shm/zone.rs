@@ -124,7 +124,11 @@ impl<'n> ZoneConfig<'n> {
     /// How many bytes of fixed part there are at least.
     #[must_use]
     pub const fn fixed(mut self, bytes: usize) -> Self {
-        self.fixed = if bytes > self.fixed { bytes } else { self.fixed };
+        self.fixed = if bytes > self.fixed {
+            bytes
+        } else {
+            self.fixed
+        };
         self
     }
 
@@ -380,10 +384,17 @@ fn is_blank(words: &[AtomicU64]) -> bool {
 }
 
 fn is_blank_slab(words: &Words<'_>) -> bool {
-    let longs = [words.header, words.pages, words.free_hints, words.part_hints];
+    let longs = [
+        words.header,
+        words.pages,
+        words.free_hints,
+        words.part_hints,
+    ];
     let short = |words: &[AtomicU32]| words.iter().all(|word| word.load(Ordering::Relaxed) == 0);
     longs.into_iter().all(is_blank)
-        && [words.rows, words.statistics, words.blocks].into_iter().all(short)
+        && [words.rows, words.statistics, words.blocks]
+            .into_iter()
+            .all(short)
         && words.roots.iter().all(|root| root.handle().is_none())
 }
 

@@ -178,9 +178,8 @@ impl Zones {
             return Err(NotDeclared::TooMany);
         }
         let is_current = |entry: &Entry| entry.stage == Stage::Current;
-        let is_old = |entry: &&mut Entry| {
-            entry.zone.name() == config.name && entry.stage == Stage::Current
-        };
+        let is_old =
+            |entry: &&mut Entry| entry.zone.name() == config.name && entry.stage == Stage::Current;
         if config.keep {
             let mut entries = self.entries.iter_mut();
             if let Some(old) = entries.find(|entry| is_old(entry) && entry.zone.suits(config)) {
@@ -357,7 +356,11 @@ impl Zones {
             },
         };
         if heap.recover_pages(&mut under_way, Self::PAGES_A_STEP) {
-            let Recovered { blocks, runs, pages } = under_way.recovered();
+            let Recovered {
+                blocks,
+                runs,
+                pages,
+            } = under_way.recovered();
             recovering.recovered.blocks += blocks;
             recovering.recovered.runs += runs;
             recovering.recovered.pages += pages;
@@ -395,7 +398,11 @@ impl Zones {
     }
 
     fn free_number(&self) -> Option<usize> {
-        let is_used = |number| self.entries.iter().any(|entry| entry.zone.place() == number);
+        let is_used = |number| {
+            self.entries
+                .iter()
+                .any(|entry| entry.zone.place() == number)
+        };
         (0..NUMBERS).find(|number| !is_used(*number))
     }
 }

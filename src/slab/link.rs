@@ -107,8 +107,7 @@ impl Heap<'_> {
     }
 
     /// Publishes a block in the place of the one that a link leads to, which is claimed; `None` if
-    /// there was none. Nobody finds the link empty in between, though for an instant what it leads to
-    /// cannot be read.
+    /// there was none. In between there is an instant at which others find neither.
     ///
     /// # Errors
     ///
@@ -121,11 +120,12 @@ impl Heap<'_> {
             return self.insert(link, block).map(|()| None);
         };
         let claimed = self.claim(before).map_err(|_| NotLinked::Occupied)?;
-        if link.swing(Some(before), Some(block)) {
+        // Whoever looks at the link now finds it stale, and may clear it before we come to it.
+        if link.swing(Some(before), Some(block)) || link.swing(None, Some(block)) {
             self.publish(block).map_err(NotLinked::Refused)?;
             return Ok(Some(claimed));
         }
-        // Somebody took the stale link for empty, and has put another block there.
+        // And another has put a block there: what we have claimed has no link any more.
         self.free(claimed).map_err(NotLinked::Refused)?;
         Err(NotLinked::Occupied)
     }
