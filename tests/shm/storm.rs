@@ -73,12 +73,18 @@ fn is_sound(object: &Object, tail: &[u8]) -> bool {
         && tail.is_some_and(|tail| tail.chunks(8).all(|part| *part == pattern[..part.len()]))
 }
 
-/// One worker's life.
-struct Worker<'z> {
+/// A zone, as a worker has it.
+#[derive(Clone, Copy)]
+struct Place<'z> {
+    zone: &'z Zone,
     field: &'z Field,
     joined: &'z Joined<'z>,
+}
+
+/// One worker's life.
+struct Worker<'z> {
+    places: [Place<'z>; 2],
     member: Member<'z>,
-    zone: &'z Zone,
     dice: Dice,
     buffer: [u8; LONGEST],
 }
@@ -107,11 +113,11 @@ impl Worker<'_> {
     }
 
     fn corrupt(&self) {
-        self.field.corruptions.fetch_add(1, Relaxed);
+        self.places[0].field.corruptions.fetch_add(1, Relaxed);
     }
 
-    fn operate(&mut self) -> Result<(), NotAllocated> {
-        let (field, joined) = (self.field, self.joined);
+    fn operate(&mut self, place: Place<'_>) -> Result<(), NotAllocated> {
+        let (field, joined) = (place.field, place.joined);
         let link = &field.links[self.dice.roll(512) as usize];
         match self.dice.roll(100) {
             // Allocated, written, read, freed.
@@ -154,7 +160,7 @@ impl Worker<'_> {
                     }
                 }
             }
-            97..99 => self.locked(),
+            97..99 => self.locked(place.zone, field),
             _ => {
                 if self.dice.roll(200) == 0 {
                     joined.trim();
@@ -164,9 +170,8 @@ impl Worker<'_> {
         Ok(())
     }
 
-    fn locked(&mut self) {
-        let field = self.field;
-        let name = self.zone.name_of(&field.lock).expect("it lies there");
+    fn locked(&mut self, zone: &Zone, field: &Field) {
+        let name = zone.name_of(&field.lock).expect("it lies there");
         let numbers = || [0, 1].map(|which: usize| field.pair[which].load(Relaxed));
         let guard = match field.lock.lock(&self.member, name) {
             Ok(Locked::Clean(guard)) => {
@@ -189,25 +194,29 @@ impl Worker<'_> {
     }
 }
 
-fn work(zone: &Zone, roster: &RosterMemory, id: SlotId, seed: u64) -> u8 {
-    let field: &Field = zone.fixed().expect("room");
-    let Ok(joined) = zone.join(id) else {
+fn work(zones: [&Zone; 2], roster: &RosterMemory, id: SlotId, seed: u64) -> u8 {
+    let [Ok(large), Ok(small)] = zones.map(|zone| zone.join(id)) else {
         return 1;
     };
+    let [in_large, in_small] = [&large, &small].map(|joined| Place {
+        zone: joined.zone(),
+        field: joined.zone().fixed().expect("room"),
+        joined,
+    });
     let mut worker = Worker {
-        field,
-        joined: &joined,
+        places: [in_large, in_small],
         member: Member::new(roster, id),
-        zone,
         dice: Dice(seed | 1),
         buffer: [0; LONGEST],
     };
+    let field = in_large.field;
     let done = &field.operations[id.index().as_usize()];
     while field.stop.load(Relaxed) == 0 {
-        if worker.operate().is_err() {
+        let place = worker.places[worker.dice.roll(2) as usize];
+        if worker.operate(place).is_err() {
             field.refused.fetch_add(1, Relaxed);
             // The zone is full: make room, as a cache does.
-            drop(field.links[worker.dice.roll(512) as usize].take(&joined));
+            drop(place.field.links[worker.dice.roll(512) as usize].take(place.joined));
         }
         done.fetch_add(1, Relaxed);
     }
@@ -230,9 +239,12 @@ impl Storm {
         let master = roster.claim_master(EPOCH).unwrap();
         let mut zones = Zones::new(master);
         zones.prepare(EPOCH);
-        let config = ZoneConfig::new("storm", Tag::of("storm"), 320 << 10);
-        let config = config.slots(WORKERS).fixed(size_of::<Field>());
-        zones.declare(&config, |_, _| Ok(())).unwrap();
+        // One in which everybody has blocks in stock, and one that is full all the time.
+        for (name, size) in [("large", 4 << 20), ("small", 100 << 10)] {
+            let config = ZoneConfig::new(name, Tag::of("storm"), size);
+            let config = config.slots(WORKERS).fixed(size_of::<Field>());
+            zones.declare(&config, |_, _| Ok(())).unwrap();
+        }
         zones.commit();
         let mut storm = Self {
             zones,
@@ -250,20 +262,20 @@ impl Storm {
         storm
     }
 
-    fn zone(&self) -> &Zone {
-        self.zones.find("storm", EPOCH).unwrap()
+    fn both(&self) -> [&Zone; 2] {
+        ["large", "small"].map(|name| self.zones.find(name, EPOCH).unwrap())
     }
 
     fn field(&self) -> &Field {
-        self.zone().fixed().unwrap()
+        self.both()[0].fixed().unwrap()
     }
 
     fn spawn(&mut self, id: SlotId) -> (SlotId, Kept) {
         let seed = self.dice.roll(u64::MAX);
         self.roster.claim(id, EPOCH, 0).unwrap();
-        let (zone, roster) = (self.zone(), &self.roster);
+        let (zones, roster) = (self.both(), &self.roster);
         let pair = Pair::new().unwrap();
-        let forked = pair.fork(&mut alone(), |_| work(zone, roster, id, seed));
+        let forked = pair.fork(&mut alone(), |_| work(zones, roster, id, seed));
         let child = Kept::new(forked.unwrap().1);
         let pid = Pid::new(child.pid()).unwrap();
         roster.started(id, pid).unwrap();
@@ -320,10 +332,15 @@ impl Storm {
             child.ends_well();
             self.reclaim(id);
         }
-        let zone = self.zone();
+        self.both().map(|zone| self.clear(zone)).iter().sum()
+    }
+
+    /// How many pages of a zone are not free, when there are no objects any more.
+    fn clear(&self, zone: &Zone) -> usize {
         let joined = zone.join(self.master).unwrap();
+        let field: &Field = zone.fixed().unwrap();
         let mut buffer = vec![0; LONGEST];
-        for link in &self.field().links {
+        for link in &field.links {
             if let Some(object) = link.read_with_tail(&joined, &mut buffer)
                 && !is_sound(&object, &buffer)
             {
@@ -334,7 +351,7 @@ impl Storm {
         joined.trim();
         let slab = zone.slab();
         let census = slab.census();
-        assert!(is_empty(zone), "{census:?}");
+        assert!(is_empty(zone), "{}: {census:?}", zone.name());
         slab.layout().pages() - census.free_pages
     }
 }
