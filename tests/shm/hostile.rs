@@ -10,7 +10,7 @@ use proptest::test_runner::{Config, TestRunner};
 use crate::{TAG, config, id};
 
 fn attach(mapping: &Mapping) -> Result<Zone, forkmesh::shm::NotAttached> {
-    let memory = mapping.descriptor().unwrap().try_clone_to_owned().unwrap();
+    let memory = rustix::io::dup(mapping.descriptor().unwrap()).unwrap();
     Zone::attach(Mapping::attach(memory).unwrap(), Some(TAG))
 }
 

@@ -2,16 +2,17 @@
 
 use core::ptr::with_exposed_provenance_mut;
 use std::env;
-use std::fs::{self, OpenOptions};
-use std::os::fd::FromRawFd;
+use std::fs;
 use std::process::Command;
 
 use forkmesh::channel::Pair;
 use forkmesh::shm::{Backing, HugePages, MapConfig, Mapping, NotMapped};
 use forkmesh::sync::{AtomicU32, AtomicU64, Ordering::Relaxed};
-use rustix::fd::{AsFd, AsRawFd, OwnedFd};
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
-use rustix::io::{Errno, FdFlags, fcntl_setfd};
+use rustix::fd::{AsRawFd, FromRawFd, OwnedFd};
+use rustix::fs::{
+    MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create, open,
+};
+use rustix::io::{Errno, FdFlags, IoSlice, IoSliceMut, dup, fcntl_setfd};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
@@ -87,7 +88,7 @@ pub(crate) fn sealed_memory_is_shared_by_message() {
         let mut space = [core::mem::MaybeUninit::uninit(); 64];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let mut byte = [0];
-        let mut parts = [std::io::IoSliceMut::new(&mut byte)];
+        let mut parts = [IoSliceMut::new(&mut byte)];
         recvmsg(&there, &mut parts, &mut control, RecvFlags::empty()).unwrap();
         let received = control.drain().find_map(|message| match message {
             RecvAncillaryMessage::ScmRights(mut rights) => rights.next(),
@@ -104,7 +105,7 @@ pub(crate) fn sealed_memory_is_shared_by_message() {
     let mut space = [core::mem::MaybeUninit::uninit(); 64];
     let mut control = SendAncillaryBuffer::new(&mut space);
     assert!(control.push(SendAncillaryMessage::ScmRights(&rights)));
-    let parts = [std::io::IoSlice::new(&[1])];
+    let parts = [IoSlice::new(&[1])];
     sendmsg(&here, &parts, &mut control, SendFlags::empty()).unwrap();
     Kept::new(process).ends_well();
     assert_eq!(words(&mapping)[LAST].load(Relaxed), 9);
@@ -122,7 +123,7 @@ pub(crate) fn sealed_memory_keeps_its_length() {
     // What is not sealed is not taken.
     let loose = memfd_create(c"loose", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
     ftruncate(&loose, LENGTH as u64).unwrap();
-    let refused = Mapping::attach(loose.try_clone().unwrap()).map(drop);
+    let refused = Mapping::attach(dup(&loose).unwrap()).map(drop);
     assert_eq!(refused, Err(NotMapped::NotSealed));
     fcntl_add_seals(&loose, SealFlags::SHRINK).unwrap();
     assert_eq!(Mapping::attach(loose).unwrap().length(), LENGTH);
@@ -225,7 +226,7 @@ pub(crate) fn huge_pages_are_there_or_not() {
         Ok(mapping) => {
             assert!(free > 0);
             assert_eq!(mapping.length(), 2 << 20);
-            let memory = mapping.descriptor().unwrap().try_clone_to_owned().unwrap();
+            let memory = dup(mapping.descriptor().unwrap()).unwrap();
             words(&mapping)[LAST].store(5, Relaxed);
             assert_eq!(
                 words(&Mapping::attach(memory).unwrap())[LAST].load(Relaxed),
@@ -249,9 +250,8 @@ impl Scratch {
     }
 
     pub(crate) fn open(&self) -> OwnedFd {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
-        options.open(&self.0).unwrap().into()
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
+        open(self.0.to_str().unwrap(), flags, Mode::RUSR | Mode::WUSR).unwrap()
     }
 }
 
@@ -270,7 +270,7 @@ pub(crate) fn an_ordinary_file_is_memory() {
         // Another process of the service gets it by a descriptor; another service is kept out.
         let refused = Mapping::of_file(scratch.open(), LENGTH).map(drop);
         assert_eq!(refused, Err(NotMapped::InUse));
-        let memory = mapping.descriptor().unwrap().try_clone_to_owned().unwrap();
+        let memory = dup(mapping.descriptor().unwrap()).unwrap();
         answer(&Mapping::attach_file(memory).unwrap());
         assert_eq!(
             Mapping::attach(scratch.open()).map(drop),
@@ -303,8 +303,7 @@ pub(crate) fn memory_that_cannot_be() {
     let empty = memfd_create(c"empty", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
     fcntl_add_seals(&empty, SealFlags::SHRINK).unwrap();
     assert_eq!(Mapping::attach(empty).map(drop), Err(NotMapped::Nothing));
-    let (reader, _writer) = std::io::pipe().unwrap();
-    let pipe = reader.as_fd().try_clone_to_owned().unwrap();
+    let (pipe, _writer) = rustix::pipe::pipe().unwrap();
     assert_eq!(Mapping::attach(pipe).map(drop), Err(NotMapped::NotSealed));
 }
 

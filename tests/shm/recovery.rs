@@ -152,7 +152,7 @@ pub(crate) fn two_recover_one() {
     let (mut first, mut second) = (zones.recover(id(0)), zones.recover(id(0)));
     assert!(!zones.step(&mut first));
     let mut heir = Zones::new(id(1022));
-    let memory = zone.descriptor().unwrap().try_clone_to_owned().unwrap();
+    let memory = rustix::io::dup(zone.descriptor().unwrap()).unwrap();
     heir.inherit("a", memory).unwrap();
     let mut elsewhere = heir.recover(id(0));
     assert!(heir.step(&mut elsewhere));
@@ -173,7 +173,7 @@ pub(crate) fn the_next_master_recovers_the_last() {
     assert!(!zones.step(&mut begun));
     core::mem::forget(zone.join(MASTER).unwrap().alloc(1_u64).unwrap());
     let mut heir = Zones::new(id(1022));
-    let memory = zone.descriptor().unwrap().try_clone_to_owned().unwrap();
+    let memory = rustix::io::dup(zone.descriptor().unwrap()).unwrap();
     heir.inherit("a", memory).unwrap();
     let left = heir.left_behind(|life| life != id(1022));
     assert_eq!(left.as_slice(), [id(0), MASTER]);

@@ -7,6 +7,7 @@ use forkmesh::shm::{
 use forkmesh::slab::NoLayout;
 use forkmesh::sync::{AtomicU64, Mutex, MutexName, Ordering::Relaxed};
 use rustix::fd::{AsFd, OwnedFd};
+use rustix::io::dup;
 
 use crate::memory::Scratch;
 use crate::support::opened_by;
@@ -145,7 +146,7 @@ pub(crate) fn an_old_worker_finds_its_own_zone() {
 }
 
 fn clone(memory: impl AsFd) -> OwnedFd {
-    memory.as_fd().try_clone_to_owned().unwrap()
+    dup(memory).unwrap()
 }
 
 pub(crate) fn zones_are_handed_over() {
@@ -187,7 +188,7 @@ pub(crate) fn zones_are_handed_over() {
         let refused = heir.inherit("blank", clone(blank.descriptor().unwrap()));
         let unmade = NotInherited::Attached(NotAttached::Unmade);
         assert_eq!(refused, Err(unmade));
-        let pipe = clone(std::io::pipe().unwrap().0);
+        let pipe = rustix::pipe::pipe().unwrap().0;
         let refused = heir.inherit("pipe", pipe);
         let unsealed = NotAttached::Mapped(NotMapped::NotSealed);
         assert_eq!(refused, Err(NotInherited::Attached(unsealed)));
@@ -275,7 +276,7 @@ pub(crate) fn what_cannot_be_declared() {
     let name = zone.name_of(mutex).unwrap();
     assert!(core::ptr::eq(zones.mutex(name).unwrap(), mutex));
     assert_eq!(zone.name_of(&Mutex::new()), None);
-    let outside = MutexName::new(name.as_u64() | (1 << 48) - 1).unwrap();
+    let outside = MutexName::new(name.as_u64() | ((1 << 48) - 1)).unwrap();
     assert!(zone.mutex(outside).is_none());
     assert!(
         zones

@@ -104,7 +104,7 @@ pub(crate) fn any_bits_are_a_row() {
 
 pub(crate) fn any_bits_are_a_roster() {
     let roster = RosterMemory::create().unwrap();
-    let memory = || roster.descriptor().unwrap().try_clone_to_owned().unwrap();
+    let memory = || rustix::io::dup(roster.descriptor().unwrap()).unwrap();
     let mapping = Mapping::attach(memory()).unwrap();
     let words: &[AtomicU64] = mapping.slice(0, mapping.length() / 8).unwrap();
     let mut roll = dice(77);
@@ -135,13 +135,13 @@ pub(crate) fn any_bits_are_a_roster() {
     }
     assert!(RosterMemory::attach(memory()).is_ok());
     let short = Mapping::create(c"short", 4096, MapConfig::new()).unwrap();
-    let short = short.descriptor().unwrap().try_clone_to_owned().unwrap();
+    let short = rustix::io::dup(short.descriptor().unwrap()).unwrap();
     assert_eq!(RosterMemory::attach(short).map(drop), Err(NoRoster::Unmade));
 }
 
 pub(crate) fn a_slot_is_claimed_once() {
     let roster = RosterMemory::create().unwrap();
-    let memory = roster.descriptor().unwrap().try_clone_to_owned().unwrap();
+    let memory = rustix::io::dup(roster.descriptor().unwrap()).unwrap();
     let heir = RosterMemory::attach(memory).unwrap();
     roster.claim(id(3), 5, 2).unwrap();
     let taken = Standing::Live(Generation::FIRST, None);
@@ -276,7 +276,7 @@ pub(crate) fn a_pid_is_not_a_process() {
     let other = child();
     roster.claim(id(1), 1, 0).unwrap();
     roster.started(id(1), pid(&other)).unwrap();
-    let memory = roster.descriptor().unwrap().try_clone_to_owned().unwrap();
+    let memory = rustix::io::dup(roster.descriptor().unwrap()).unwrap();
     let mapping = Mapping::attach(memory).unwrap();
     let start: &AtomicU64 = mapping.at(64 + 128 + 8).unwrap();
     assert_eq!(start.load(Relaxed), roster.row(index(1)).start);
