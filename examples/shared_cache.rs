@@ -17,7 +17,6 @@ shm_struct! {
 }
 
 shm_struct! {
-    /// What every worker finds at the beginning of the zone.
     sync struct Cache { hits: AtomicU64, misses: AtomicU64, buckets: [Link<Entry>; 1024] }
 }
 
@@ -91,7 +90,7 @@ impl Service for Cached {
 
 fn main() -> Result<(), Box<dyn core::error::Error>> {
     let mut zones = Zones::new(forkmesh::table::SlotId::MASTER);
-    let cache = ZoneConfig::new("cache", Tag::of("shared_cache 1"), 1 << 20).slots(8);
+    let cache = ZoneConfig::new("cache", Tag::of("shared_cache 1"), 8 << 20).slots(8);
     zones.prepare(EPOCH);
     zones.declare(&cache.fixed(size_of::<Cache>()), |_, _| Ok(()))?;
     zones.commit();
