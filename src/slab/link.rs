@@ -12,7 +12,8 @@
 //!
 //! # Invariants
 //!
-//! - No kill leaves a published block without a link (model `linking_killed_at_every_step`).
+//! - No kill leaves a published block without a link (models `linking_killed_at_every_step`,
+//!   `replacing_killed_at_every_step`).
 //!
 //! # Why not publish first
 //!
