@@ -23,9 +23,6 @@
 //!   in those that it had (test `a_failed_reload_leaves_every_zone`).
 //! - A process that dies is recovered in every zone that it may have used, whether or not the
 //!   configuration still has it (test `a_dropped_zone_is_recovered`).
-//! - A recovery does at most [`Zones::PAGES_A_STEP`] pages a step: some tenths of a millisecond. A run of
-//!   pages, however long, is given back in one: about 10 ns a page (test
-//!   `recovery_goes_in_steps`).
 //!
 //! # Why not by name alone
 //!
@@ -41,16 +38,15 @@ use rustix::fd::{BorrowedFd, OwnedFd};
 use super::header::NUMBERS;
 use super::mapping::{Mapping, NotMapped};
 use super::zone::{NotAttached, NotMade, Zone, ZoneConfig};
-use crate::slab::{Heap, NotRecovered, Recovered, Recovery};
 use crate::sync::{Mutex, MutexName};
-use crate::table::{SlotId, SlotIndex};
+use crate::table::SlotId;
 
 /// The zones of a service, as its master has them; workers have a copy by fork. About 20 KiB.
 #[derive(Debug)]
 #[must_use = "dropping them unmaps every zone"]
 pub struct Zones {
     entries: Vec<Entry, NUMBERS>,
-    me: SlotId,
+    pub(super) me: SlotId,
     preparing: Option<u32>,
     epoch: u32,
 }
@@ -121,23 +117,9 @@ pub enum NotInherited {
     TooMany,
 }
 
-/// The recovery of one life of one slot in every zone: how far it has come.
-#[derive(Clone, Debug)]
-#[must_use = "the slot cannot be used again before it is over"]
-pub struct Recovering {
-    dead: SlotId,
-    /// The number of the zone that is next, or under way.
-    number: usize,
-    under_way: Option<Recovery>,
-    recovered: Recovered,
-    elsewhere: Option<SlotIndex>,
-}
-
 impl Zones {
     /// How many zones a configuration can have.
     pub const MOST: usize = 32;
-    /// How many pages a step of a recovery looks at.
-    pub const PAGES_A_STEP: usize = 512;
 
     /// No zones yet, for this master.
     pub const fn new(master: SlotId) -> Self {
@@ -307,89 +289,15 @@ impl Zones {
         pushed.map_err(|_| NotInherited::TooMany)
     }
 
-    /// Begins to take back what a life of a slot holds, in every zone. For whoever has reaped the
-    /// process. Others go on meanwhile.
-    pub const fn recover(&self, dead: SlotId) -> Recovering {
-        Recovering {
-            dead,
-            number: 0,
-            under_way: None,
-            recovered: Recovered {
-                blocks: 0,
-                runs: 0,
-                pages: 0,
-            },
-            elsewhere: None,
-        }
-    }
-
-    /// Looks at some pages more, and says whether those were the last. A zone that the dead never
-    /// joined, or that it was recovered in before, costs a few loads.
-    pub fn step(&self, recovering: &mut Recovering) -> bool {
-        while recovering.number < NUMBERS {
-            if self.step_in_zone(recovering) {
-                return false;
-            }
-            recovering.number += 1;
-        }
-        true
-    }
-
-    /// Whether there was something to look at in the zone that is next.
-    fn step_in_zone(&self, recovering: &mut Recovering) -> bool {
-        let number = recovering.number;
-        let mut entries = self.entries.iter();
-        let zone = entries.find(|entry| entry.zone.place() == number);
-        let heap = zone.and_then(|entry| Heap::join(entry.zone.slab(), self.me).ok());
-        let Some(mut heap) = heap else {
-            return false;
-        };
-        let mut under_way = match recovering.under_way.take() {
-            Some(under_way) => under_way,
-            None => match heap.begin_recovery(recovering.dead) {
-                Ok(begun) => begun,
-                Err(NotRecovered::By(slot)) => {
-                    recovering.elsewhere = Some(slot);
-                    return false;
-                }
-                Err(NotRecovered::NotThere | NotRecovered::Itself) => return false,
-            },
-        };
-        if heap.recover_pages(&mut under_way, Self::PAGES_A_STEP) {
-            let Recovered {
-                blocks,
-                runs,
-                pages,
-            } = under_way.recovered();
-            recovering.recovered.blocks += blocks;
-            recovering.recovered.runs += runs;
-            recovering.recovered.pages += pages;
-            recovering.number += 1;
-        } else {
-            recovering.under_way = Some(under_way);
-        }
-        true
-    }
-
-    /// The lives that have joined a zone and are not recovered, and of which this says that they are
-    /// over: what a predecessor has left, or the last service that used a file. Each may come up once
-    /// for each zone.
-    pub fn left_behind(&self, is_over: impl Fn(SlotId) -> bool) -> Vec<SlotId, 1024> {
-        let mut found: Vec<SlotId, 1024> = Vec::new();
-        for entry in &self.entries {
-            for life in entry.zone.slab().lives() {
-                if life != self.me && is_over(life) && !found.contains(&life) {
-                    let _ = found.push(life);
-                }
-            }
-        }
-        found
-    }
-
     /// The mutex that has this name, in whatever zone: for [`sync::recover`](crate::sync::recover).
     #[must_use]
     pub fn mutex(&self, name: MutexName) -> Option<&Mutex> {
         self.entries.iter().find_map(|entry| entry.zone.mutex(name))
+    }
+
+    /// Every zone that is mapped.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Zone> {
+        self.entries.iter().map(|entry| &entry.zone)
     }
 
     fn named(&self, name: &str, is: impl Fn(&Entry) -> bool) -> Option<&Entry> {
@@ -404,27 +312,6 @@ impl Zones {
                 .any(|entry| entry.zone.place() == number)
         };
         (0..NUMBERS).find(|number| !is_used(*number))
-    }
-}
-
-impl Recovering {
-    /// Whose.
-    #[must_use]
-    pub const fn dead(&self) -> SlotId {
-        self.dead
-    }
-
-    /// What was found in the zones that are done.
-    #[must_use]
-    pub const fn recovered(&self) -> Recovered {
-        self.recovered
-    }
-
-    /// Which slot was found at work on the same recovery, in some zone: another master, that has to end
-    /// it, or to be recovered first.
-    #[must_use]
-    pub const fn elsewhere(&self) -> Option<SlotIndex> {
-        self.elsewhere
     }
 }
 

@@ -140,7 +140,22 @@ pub(crate) fn recovery_goes_in_steps() {
     assert_eq!(recovering.recovered().blocks, held.blocks);
     other.trim();
     assert!(is_clean(zone));
-    assert!(zone.join(id(0).next()).is_ok());
+    // A run of pages goes at once.
+    let next = zone.join(id(0).next()).unwrap();
+    let mut pages = zone.slab().layout().pages();
+    let run = loop {
+        match next.alloc_bytes(pages << 12) {
+            Ok(run) => break run,
+            Err(_) => pages -= 1,
+        }
+    };
+    core::mem::forget(run);
+    let start = Instant::now();
+    let recovered = recover(&zones, id(0).next()).recovered();
+    let took = start.elapsed().as_micros();
+    println!("a run of {pages} pages: {took} us");
+    assert_eq!(recovered.runs, 1);
+    assert!(is_clean(zone));
 }
 
 /// Two recoveries of one life: of the same master they are one, of another they exclude each other.
