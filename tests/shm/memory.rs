@@ -145,6 +145,14 @@ pub(crate) fn guards_stand_on_both_sides() {
         let mapping = map(MapConfig::new().backing(backing));
         let start = words(&mapping).as_ptr().expose_provenance();
         let end = start + mapping.length();
+        // They are ours, not just places where nothing happens to be.
+        let is_guard = |edge: String| {
+            let shown = maps();
+            let mut lines = shown.lines().filter(|line| line.contains(&edge));
+            lines.any(|line| line.contains(" ---p "))
+        };
+        assert!(is_guard(format!("-{start:x} ")), "{backing:?}");
+        assert!(is_guard(format!("{end:x}-")), "{backing:?}");
         for inside in [start, end - 1] {
             assert_eq!(reading(inside), Ended::Code(0), "{backing:?}");
         }
