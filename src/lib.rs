@@ -57,7 +57,7 @@
 //! [`run::Master`] and [`run::Service`]; who knows nginx's source finds every piece of it in
 //! [`coming_from_nginx`].
 #![no_std]
-#![deny(unsafe_code)] // `sys` alone allows it, for itself
+#![deny(unsafe_code)] // `sys` and `shm` allow it, for themselves
 
 #[cfg(any(test, loom, feature = "std"))]
 extern crate std;
@@ -72,6 +72,8 @@ pub mod coming_from_nginx;
 pub mod machine;
 #[cfg(all(target_os = "linux", not(loom)))]
 pub mod run;
+#[cfg(all(target_os = "linux", not(loom)))]
+pub mod shm;
 #[cfg(target_os = "linux")]
 pub mod slab;
 #[cfg(target_os = "linux")]

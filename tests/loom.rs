@@ -129,6 +129,10 @@ fn main() {
             losing::linking_killed_at_every_step,
         ),
         (
+            "slab::replacing_killed_at_every_step",
+            losing::replacing_killed_at_every_step,
+        ),
+        (
             "slab::recovering_killed_at_every_step",
             losing::recovering_killed_at_every_step,
         ),

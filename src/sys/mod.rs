@@ -14,6 +14,7 @@
 //!   foreign      another process, and what it holds            pidfd_open, getdents64, readlinkat
 //!   identity     user, groups, capabilities                setresuid, setresgid, setgroups, capset, prctl
 //!   resources    priority, limits, processors, directory   setpriority, prlimit, sched_setaffinity, chdir
+//!   memory       shared mappings, guarded                      mmap, madvise, memfd_create, shmget
 //!   title        what ps shows                             memory that the kernel made
 //!   environment  what /proc and getenv show                memory that the kernel made
 //!   session      away from the terminal                    setsid, umask, dup2
@@ -43,6 +44,7 @@ pub(crate) mod foreign;
 pub(crate) mod futex;
 pub(crate) mod identity;
 pub(crate) mod line;
+pub(crate) mod memory;
 pub(crate) mod orphans;
 pub(crate) mod packed;
 pub(crate) mod poll;
