@@ -57,7 +57,7 @@ impl<const N: usize> Master<N> {
         if !self.predecessor.waits || self.phase != Phase::Running {
             return None;
         }
-        let action = if !self.serving.unplaced.is_empty() {
+        let action = if self.serving.lacks_room() {
             Action::SayFailed(UpgradeError::NoRoom)
         } else if self.predecessor.fails {
             Action::SayFailed(UpgradeError::Unready)
