@@ -11,7 +11,7 @@ use core::fmt;
 use std::io::{self, Write};
 
 use forkmesh::machine::Report;
-use forkmesh::run::{Exit, Notice, Offer, Refused, Reload, Service, Worker, Workers};
+use forkmesh::run::{Exit, NotLoaded, Notice, Offer, Refused, Reload, Service, Worker, Workers};
 use rustix::fd::OwnedFd;
 
 use crate::generation::{Generation, Source};
@@ -78,7 +78,7 @@ impl Service for Httpd {
         say(notices::Line(&notice));
     }
 
-    fn reload(&mut self, next: Reload) -> Result<usize, Refused> {
+    fn reload(&mut self, next: Reload) -> Result<usize, NotLoaded> {
         match self.source.generation(next.epoch) {
             Ok(generation) => {
                 let workers = generation.settings.workers;
@@ -87,7 +87,7 @@ impl Service for Httpd {
             }
             Err(why) => {
                 say(format_args!("epoch {} is refused: {why}", next.epoch));
-                Err(Refused)
+                Err(NotLoaded::Refused)
             }
         }
     }
