@@ -11,7 +11,8 @@
 //!
 //! # Invariants
 //!
-//! - An order to go that comes amid the exec is not lost (test `an_order_amid_an_exec_is_given_again`).
+//! - An order to go that comes amid the exec is not lost (tests `an_order_amid_an_exec_is_given_again` and
+//!   `who_is_told_to_go_becomes_no_program`).
 //! - The program has the first three descriptors, the signals of whoever started the master, and no
 //!   other (test `a_program_inherits_nothing`).
 //! - It does not outlive its master (test `a_program_ends_with_its_master`).
@@ -22,7 +23,7 @@ use core::ffi::CStr;
 use rustix::process::Signal;
 
 use crate::machine::{Life, Orphans};
-use crate::run::{Event, Exit, Worker};
+use crate::run::{Event, Exit, Sources, Worker};
 use crate::sys::poll::is_readable;
 use crate::sys::{descriptor, exec, process, signal};
 
@@ -50,6 +51,7 @@ impl Worker {
     /// [`STAGE_PROGRAM`].
     pub fn exec(&mut self, path: &CStr, arguments: &[&CStr], environment: &[&CStr]) -> Exit {
         self.ready();
+        self.readable(Sources::all()); // whether or not a loop has said so
         while let Some(event) = self.receive() {
             if let Event::Quit | Event::Terminate = event {
                 return Exit::SUCCESS;

@@ -303,8 +303,33 @@ fn deaf(worker: &mut Worker) -> Exit {
     worker.ready();
     let control = worker.source(Sources::CONTROL).expect("a control end");
     wait_readable(control, "an order");
+    // SAFETY: an empty set is a set, and nothing is written through the null pointer.
+    unsafe {
+        let mut none = core::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, core::ptr::null_mut());
+    }
     let error = Command::new("/bin/sleep").arg("1000").exec();
     panic!("{error}");
+}
+
+/// Has an order that it has not read, and its loop has not said so.
+fn late(worker: &mut Worker) -> Exit {
+    worker.ready();
+    while worker.receive().is_some() {}
+    let control = worker.source(Sources::CONTROL).expect("a control end");
+    wait_readable(control, "an order");
+    sleep(worker)
+}
+
+pub(crate) fn who_is_told_to_go_becomes_no_program() {
+    in_child(|| {
+        let mut world = started(config().helper(Policy::RESTART), late);
+        ready(&mut world, 0);
+        world.master.workers().quit();
+        world.until("the end", |world| world.master.is_ended());
+        assert_eq!(world.exits(), [ExitStatus::SUCCESS; 2]);
+    });
 }
 
 pub(crate) fn an_order_amid_an_exec_is_given_again() {
@@ -341,7 +366,7 @@ pub(crate) fn a_helper_that_fails_never_fails_a_reload() {
         let help = |worker: &mut Worker| match (worker.number(), worker.epoch()) {
             (_, 0) => obedient(worker),
             (0, _) => Exit::FATAL,
-            (1, _) => panic!("on purpose"),
+            (1, _) => Exit::FAILURE,
             _ => obedient(worker),
         };
         let config = config().helper(Policy::RESTART).helper(Policy::empty());

@@ -60,6 +60,7 @@ fn main() {
         helpers::a_program_inherits_nothing,
         helpers::a_program_costs_the_master_nothing,
         helpers::an_order_amid_an_exec_is_given_again,
+        helpers::who_is_told_to_go_becomes_no_program,
         helpers::a_program_that_cannot_be_executed_is_given_up,
         helpers::a_program_ends_with_its_master,
         helpers::a_helper_that_fails_never_fails_a_reload,
