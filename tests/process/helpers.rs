@@ -315,8 +315,8 @@ fn deaf(worker: &mut Worker) -> Exit {
 
 /// Has an order that it has not read, and its loop has not said so.
 fn late(worker: &mut Worker) -> Exit {
+    while worker.receive().is_some() {} // nothing is said before it is ready
     worker.ready();
-    while worker.receive().is_some() {}
     let control = worker.source(Sources::CONTROL).expect("a control end");
     wait_readable(control, "an order");
     sleep(worker)
