@@ -19,7 +19,8 @@
 //! | `fork` | [`Pair::fork`](crate::channel::Pair::fork) | wants [`Alone`](crate::channel::Alone), the proof that no other thread runs; the child cannot return into its parent's code |
 //! | `proc` and `data` | [`Service::work`](crate::run::Service::work) | its result is the exit code; the number that nginx passes in `data` is [`Worker::number`](crate::run::Worker::number) |
 //! | `ngx_exec_new_binary`, `ngx_execute` | [`Service::upgrade`](crate::run::Service::upgrade) fills an [`Offer`](crate::run::Offer); [`Action::Launch`](crate::machine::Action::Launch) | descriptors travel by a socket under names, not by number in an environment string; the new master says READY, or the old one goes on |
-//! | `ngx_start_cache_manager_processes`, `ngx_cache_manager_process_cycle` and its two handlers | not yet | every child is a worker |
+//! | `ngx_start_cache_manager_processes` | [`Config::helper`](crate::machine::Config::helper), each with its policy: the manager stays, the loader does its work once | started when its epoch serves; a reload or an upgrade never waits for one, or fails for it |
+//! | `ngx_cache_manager_process_cycle` and its two handlers | [`Service::help`](crate::run::Service::help), and [`periodic`](crate::run::periodic) with 0 or 60 000 ms | the longest interval is nginx's hour |
 //! | `ngx_single_process_cycle` | not yet | |
 //!
 //! ## The channel
@@ -125,7 +126,7 @@
 //! | `ngx_channel`: which descriptor a child is to watch | [`Sources::CONTROL`](crate::run::Sources::CONTROL), [`Sources::MESH`](crate::run::Sources::MESH) | |
 //! | `ngx_pid` | not kept; the siblings' are in [`Worker::siblings`](crate::run::Worker::siblings) | |
 //! | `ngx_parent` | [`Sources::MASTER`](crate::run::Sources::MASTER) | a pidfd, which cannot come to mean another process |
-//! | `ngx_process` (single, master, signaller, worker, helper) | [`run::Master`](crate::run::Master) or [`run::Worker`](crate::run::Worker) | which one a process has is what it is; a signaller is an [`Instance`](crate::run::Instance); the other two: not yet |
+//! | `ngx_process` (single, master, signaller, worker, helper) | [`run::Master`](crate::run::Master) or [`run::Worker`](crate::run::Worker) | which one a process has is what it is; a signaller is an [`Instance`](crate::run::Instance); a helper is a worker of another [`Role`](crate::table::Role); single: not yet |
 //! | `ngx_worker` | [`Worker::number`](crate::run::Worker::number) | a successor has its predecessor's, as in nginx |
 //! | `ngx_cycle_t` | [`Config`](crate::machine::Config), and whatever the [`Service`](crate::run::Service) holds | no list of modules, no pool |
 //!

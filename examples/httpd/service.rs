@@ -12,7 +12,8 @@ use std::io::{self, Write};
 
 use forkmesh::machine::Report;
 use forkmesh::run::{
-    Exclusive, Exit, Listening, Notice, Offer, Refused, Reload, Service, Sharing, Worker, Workers,
+    Exclusive, Exit, Listening, NotLoaded, Notice, Offer, Refused, Reload, Service, Sharing,
+    Worker, Workers,
 };
 use rustix::fd::OwnedFd;
 
@@ -86,7 +87,7 @@ impl Service for Httpd {
         say(&notice);
     }
 
-    fn reload(&mut self, next: Reload) -> Result<usize, Refused> {
+    fn reload(&mut self, next: Reload) -> Result<usize, NotLoaded> {
         match self.source.generation(next.epoch) {
             Ok(generation) => {
                 let workers = generation.settings.workers;
@@ -95,7 +96,7 @@ impl Service for Httpd {
             }
             Err(why) => {
                 say(format_args!("epoch {} is refused: {why}", next.epoch));
-                Err(Refused)
+                Err(NotLoaded::Refused)
             }
         }
     }

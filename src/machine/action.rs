@@ -19,7 +19,7 @@ pub enum Action {
     /// Open the master's own log files again; each worker is told by an `Order`. No answer.
     Reopen,
     /// Make the configuration of this epoch, beside the one that is in force. So many workers are
-    /// wanted now. Answer: `Loaded` or `LoadRefused`.
+    /// wanted now. Answer: `Loaded`, `LoadRefused` or `LoadDeferred`: then it is said once more.
     Load(u32, u16),
     /// Set the pid file aside, and execute the successor. Answer: `Launched` or `LaunchFailed`.
     Launch,

@@ -5,6 +5,9 @@
 //!                                       reload, count, upgrade, rest
 //! ```
 //!
+//! A HUP while the one before waits to be loaded has it loaded at once (test
+//! `a_reload_that_waits_is_hurried_by_another`).
+//!
 //! A request is a bit, so that one that is made twice is served once; requests that come together are
 //! all served (test `requests_that_come_together_are_all_served`).
 
@@ -66,6 +69,9 @@ impl<const N: usize> Master<N> {
         if self.phase != Phase::Running {
             self.requests = Requests::NONE;
             return;
+        }
+        if self.reload.waits() && core::mem::take(&mut self.requests.reload) {
+            self.due.load = true; // the same reload, and what it loads may be another by now
         }
         if !self.is_busy() && core::mem::take(&mut self.requests.reload) {
             if self.duty == Duty::Relieved {

@@ -50,7 +50,7 @@ impl<const N: usize> Master<N> {
         match self.start {
             Start::Fails(why) => Some(Err(why)),
             Start::Awaited if self.phase != Phase::Running => None,
-            Start::Awaited if !self.serving.unplaced.is_empty() => Some(Err(UpgradeError::NoRoom)),
+            Start::Awaited if self.serving.lacks_room() => Some(Err(UpgradeError::NoRoom)),
             Start::Awaited if self.serving.is_complete() => Some(Ok(())),
             Start::Awaited | Start::Told => None,
         }

@@ -37,7 +37,7 @@ const ANNOUNCEMENTS_A_TURN: u32 = 8;
 
 /// Descriptors that a master has beside those of its workers, with some to spare.
 const OWN_DESCRIPTORS: u64 = 64;
-/// Descriptors a worker in the master: control and pidfd; and mesh, both ends until the fork.
+/// Descriptors a worker or helper in the master: control and pidfd; and mesh, both ends until the fork.
 const DESCRIPTORS_A_WORKER: u64 = 2;
 const DESCRIPTORS_A_MESHED_WORKER: u64 = 4;
 
@@ -123,7 +123,7 @@ impl MeshEnd {
 pub enum StartError {
     /// Forking would not be safe.
     NotAlone(NotAlone),
-    /// The limit on open descriptors is too low for so many workers.
+    /// The limit on open descriptors is too low for so many workers and helpers.
     TooFewDescriptors {
         /// How many are needed, at the most.
         needed: u64,
@@ -164,13 +164,13 @@ impl Master {
     /// [`StartError`].
     pub fn with(config: Config, alone: Alone) -> Result<Self, StartError> {
         let limit = descriptor::raise_limit();
-        let workers = u64::from(config.workers);
+        let children = u64::from(config.workers) + u64::from(config.helpers);
         let each = if config.mesh {
             DESCRIPTORS_A_MESHED_WORKER
         } else {
             DESCRIPTORS_A_WORKER
         };
-        let needed = workers * each + OWN_DESCRIPTORS;
+        let needed = children * each + OWN_DESCRIPTORS;
         if limit < needed {
             return Err(StartError::TooFewDescriptors { needed, limit });
         }

@@ -25,6 +25,7 @@
 //! | `mesh`, `budget` | who has to be told of whom, and how many descriptors may be on their way |
 //! | `worker`, `receive` | a worker's side: what it can say, what it hears |
 //! | `poller` | a loop for a worker that has none |
+//! | `periodic`, `exec` | a helper that does a job from time to time; one that becomes another program |
 //! | `setup` | of a worker: what needs privileges, the drop, what does not |
 //! | `title` | what `ps` shows |
 //! | `upgrade` | the master's neighbours: the one that it launches, the one that launched it |
@@ -82,6 +83,7 @@ mod budget;
 mod daemon;
 mod dispatch;
 mod ends;
+mod exec;
 mod handover;
 mod instance;
 mod listen;
@@ -89,6 +91,7 @@ mod master;
 mod mesh;
 mod observe;
 mod offer;
+mod periodic;
 mod pid_file;
 mod poller;
 mod reason;
@@ -117,6 +120,7 @@ pub use accept::{
 #[doc(hidden)]
 pub use board::Board;
 pub use daemon::{Daemon, DetachError, Detached};
+pub use exec::STAGE_PROGRAM;
 pub use handover::{Handover, HandoverError, Heard};
 pub use instance::{Answer, Asked, FindError, Instance, Request, WaitError};
 pub use listen::{Listening, Sharing};
@@ -125,12 +129,13 @@ pub use master::{Master, RunError, StartError};
 pub use observe::Logged;
 pub use observe::{By, Lines, Observed, Observer, Silent, What};
 pub use offer::{Offer, OfferError, Refused};
+pub use periodic::{Job, Next, periodic};
 pub use pid_file::{PidFile, PidFileError, Step};
 pub use poller::{Batch, Interest, Poller, Ready};
 pub use reason::Reason;
 pub use relay::Relay;
 pub use relay_end::{FromRelay, RelayEnd};
-pub use service::{Exit, Notice, Reload, Service, Workers};
+pub use service::{Exit, NotLoaded, Notice, Reload, Service, Workers};
 pub use setup::{
     AccountError, Accounts, Capabilities, Dropped, Identity, Privileged, Setup, SetupError,
     SetupStep, TooManyGroups,

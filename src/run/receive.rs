@@ -99,7 +99,7 @@ impl Worker {
             // edge-triggered says so once.
             Ok(_) => {}
             // Every copy of the master's end is closed: there is no master any more.
-            Err(ReceiveError::Gone) => return self.lose_master(),
+            Err(ReceiveError::Gone | ReceiveError::Unread) => return self.lose_master(),
             Err(ReceiveError::Empty) => self.readable.remove(Sources::CONTROL),
             Err(_) => {
                 self.readable.remove(Sources::CONTROL);

@@ -53,7 +53,7 @@ use crate::run::observe::{Lines, Observer};
 use crate::run::service::{Exit, Service};
 use crate::run::worker::{Parts, SIGNALS, Worker};
 use crate::sys::{process, signal};
-use crate::table::{Claim, Policy, Table};
+use crate::table::{Claim, Policy, Role, Table};
 
 /// How a service's work is done without a master.
 #[derive(Clone, Copy, Debug)]
@@ -87,12 +87,15 @@ impl Single {
         let mut table = Table::new();
         let claim = Claim {
             number: 0,
+            role: Role::Worker,
             policy: Policy::empty(),
             epoch: 0,
         };
         let id = table.claim(claim).ok_or(Errno::NOSPC)?; // an empty table has room
         let parts = Parts {
             credentials: false,
+            mask,
+            role: Role::Worker,
             core: machine::Worker::new(id, &table),
             number: 0,
             epoch: 0,
@@ -105,7 +108,7 @@ impl Single {
             errors: None,
             observer: self.observer,
         };
-        let mut worker = Worker::new(parts, mask)?;
+        let mut worker = Worker::new(parts)?;
         Ok(service.work(&mut worker))
     }
 }

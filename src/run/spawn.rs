@@ -28,7 +28,7 @@ use crate::run::token::Token;
 use crate::run::worker::{Parts, Worker};
 use crate::sys::descriptor::Sweep;
 use crate::sys::process;
-use crate::table::{Pid, SlotId, SlotIndex, SlotSet};
+use crate::table::{Pid, Role, SlotId, SlotIndex, SlotSet};
 
 /// What a child holds of its pairs, and what its parent does.
 type Own = (Child<End1>, Option<Child<End1, Mesh>>);
@@ -147,10 +147,14 @@ impl Master {
         let (control, mesh) = own;
         let (master, errors) = master;
         let whose = self.core.table().slot(slot);
-        let (number, epoch) = whose.map_or((0, 0), |slot| (slot.number, slot.epoch));
+        let (role, number, epoch) = whose.map_or_else(Default::default, |slot| {
+            (slot.role, slot.number, slot.epoch)
+        });
         let parts = Parts {
             credentials: self.core.config().credentials,
             core,
+            mask: self.mask,
+            role,
             number,
             epoch,
             pid: process::own_pid(),
@@ -162,9 +166,12 @@ impl Master {
             errors,
             observer: self.observer,
         };
-        match Worker::new(parts, self.mask) {
+        match Worker::new(parts) {
             // Its descriptors are closed by the exit that follows, all at once.
-            Ok(worker) => service.work(&mut ManuallyDrop::new(worker)),
+            Ok(worker) => match role {
+                Role::Worker => service.work(&mut ManuallyDrop::new(worker)),
+                Role::Helper => service.help(&mut ManuallyDrop::new(worker)),
+            },
             Err(_) => Exit::FAILURE,
         }
     }

@@ -13,7 +13,7 @@ use crate::run::master::now;
 use crate::run::observe::{Observer, What};
 use crate::sys::signal::SignalSet;
 use crate::sys::{process, session};
-use crate::table::{Instant, Pid, SlotId, SlotIndex};
+use crate::table::{Instant, Pid, Role, SlotId, SlotIndex};
 use crate::wire::Message;
 
 /// What a worker blocks, and reads from a descriptor; a master too. Of these, HUP, INT, USR2, WINCH,
@@ -77,6 +77,9 @@ pub(super) struct Parts {
     /// Whether the kernel names the senders of mail.
     pub(super) credentials: bool,
     pub(super) core: machine::Worker,
+    /// What was blocked before there was a master.
+    pub(super) mask: SignalSet,
+    pub(super) role: Role,
     pub(super) number: u16,
     pub(super) epoch: u32,
     pub(super) orphans: Orphans,
@@ -134,9 +137,9 @@ pub struct Sender {
 }
 
 impl Worker {
-    pub(super) fn new(parts: Parts, mask: SignalSet) -> Result<Self, Errno> {
+    pub(super) fn new(parts: Parts) -> Result<Self, Errno> {
         let signals = SIGNALS.descriptor()?;
-        mask.with(SIGNALS).set_mask()?;
+        parts.mask.with(SIGNALS).set_mask()?;
         Ok(Self {
             parts,
             signals,
@@ -158,7 +161,14 @@ impl Worker {
         self.parts.core.id()
     }
 
-    /// Which worker it is, from 0: the successor of a dead one has its number.
+    /// What it is for: a helper is made by [`Config::helper`](crate::machine::Config::helper), and has
+    /// [`Service::help`](super::Service::help) for its life.
+    #[must_use]
+    pub const fn role(&self) -> Role {
+        self.parts.role
+    }
+
+    /// Which worker, or helper, it is, from 0: the successor of a dead one has its number.
     #[must_use]
     pub const fn number(&self) -> u16 {
         self.parts.number

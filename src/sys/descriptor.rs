@@ -116,6 +116,28 @@ pub(crate) fn keep_through_exec(descriptor: impl AsFd) -> Result<(), Errno> {
     fcntl_setfd(descriptor, FdFlags::empty())
 }
 
+/// Has an exec close every descriptor but the first three, whoever made it.
+pub(crate) fn close_at_exec() {
+    // SAFETY: the call reads no memory, and changes nothing but what an exec does.
+    let done = unsafe { raw_syscall!(Sysno::close_range, BEHIND_STDIO, u32::MAX, AT_EXEC) };
+    if done == 0 {
+        return;
+    }
+    // A kernel before 5.11, or a filter that refuses it.
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(MOST_NUMBERS);
+    for number in u64::from(BEHIND_STDIO)..limit.min(MOST_NUMBERS) {
+        // SAFETY: as above.
+        unsafe { raw_syscall!(Sysno::fcntl, number, SET_FLAGS, CLOSE_ON_EXEC) };
+    }
+}
+
+const BEHIND_STDIO: u32 = 3;
+const AT_EXEC: u32 = 1 << 2;
+const SET_FLAGS: u32 = 2;
+const CLOSE_ON_EXEC: u32 = 1;
+/// The kernel's own limit (fs.nr_open), unless it was raised.
+const MOST_NUMBERS: u64 = 1 << 20;
+
 /// Raises the soft limit on descriptors to the hard one, and says what it now is.
 pub(crate) fn raise_limit() -> u64 {
     let limit = getrlimit(Resource::Nofile);

@@ -236,6 +236,12 @@ pub(crate) fn die_with_parent(parent: i32) -> bool {
     getppid().is_none_or(|pid| pid.as_raw_nonzero().get() == parent)
 }
 
+/// Has the kernel terminate this process, and whatever program it becomes, when the one that forked it
+/// ends.
+pub(crate) fn terminate_with_parent() {
+    let _ = set_parent_process_death_signal(Some(Signal::TERM));
+}
+
 /// Has the kernel leave it alone.
 pub(crate) fn outlive_parent() {
     let _ = set_parent_process_death_signal(None);
