@@ -10,7 +10,8 @@
 //! ```text
 //!           decisions (pure)          descriptors              memory
 //!
-//!   L3  ┌────────────────────────────── run ──────────────────────────────┐   waits, performs, decides nothing
+//!   L4  ┌────────────────────────────── run ──────────────────────────────┐   waits, performs, decides nothing
+//!   L3  │                                                    shm          │   mappings, zones, typed objects
 //!   L2  │  machine                  channel                  slab         │   events → actions · typed ends · indices
 //!   L1  │  wire                                              sync         │   bytes ↔ commands · atomics, robust mutex
 //!   L0  │  table                    sys                                   │   ids and states · every system call
@@ -26,7 +27,8 @@
 //! | [`machine`] | `table`, `wire` | forbidden | every order of events, mutants, fuzz target `master` |
 //! | [`channel`] | `sys`, `table`, `wire` | forbidden | compile-fail tests, `tests/channel.rs` |
 //! | [`slab`] | `sync`, `table` | forbidden | `tests/loom.rs`, `tests/slab.rs` |
-//! | [`run`] | all of them | forbidden | `tests/process`, `tests/handover.rs`, `tests/instance.rs`, `tests/footprint.rs`, `tests/torture.rs` |
+//! | [`shm`] | `sys`, `sync`, `slab`, `table` | allowed | `tests/shm.rs` |
+//! | [`run`] | all of them | forbidden | `tests/process`, `tests/handover.rs`, `tests/instance.rs`, `tests/setup.rs`, `tests/accept.rs`, `tests/turns.rs`, `tests/daemon.rs`, `tests/observe.rs`, `tests/footprint.rs`, `tests/torture.rs` |
 //!
 //! `tests/house.rs` reads the source and holds this table.
 //!
@@ -51,6 +53,8 @@
 //! no libc at all: fork is `clone3`, and the descriptor types are rustix's, re-exported as [`fd`].
 //! A panic while a mutex is held is told to its next owner; without `std` nobody can know of it.
 //! Nothing else differs.
+//!
+//! `log`: an observer, `run::Logged`, that hands each line to the crate `log`.
 //!
 //! # Where to begin
 //!

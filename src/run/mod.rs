@@ -24,10 +24,15 @@
 //! | `spawn` | a slot becomes a process |
 //! | `mesh`, `budget` | who has to be told of whom, and how many descriptors may be on their way |
 //! | `worker`, `receive` | a worker's side: what it can say, what it hears |
-//! | `poller` | a loop for a worker that has none |
+//! | `turns` | a loop for a worker that has none: timers, posted events, draining |
+//! | `accept` | a worker's listeners: strategies, pauses, who waits at the end |
+//! | `poller` | what a loop waits in |
 //! | `periodic`, `exec` | a helper that does a job from time to time; one that becomes another program |
 //! | `setup` | of a worker: what needs privileges, the drop, what does not |
 //! | `title` | what `ps` shows |
+//! | `daemon` | away from the terminal, and who waits for READY |
+//! | `single` | the same work without a master |
+//! | `observe`, `words`, `text` | who is shown what happens, and how it reads |
 //! | `upgrade` | the master's neighbours: the one that it launches, the one that launched it |
 //! | `offer`, `successor` | the program that takes over, as its predecessor sees it |
 //! | `handover` | what a program gets from its predecessor |
