@@ -57,12 +57,14 @@ mod kill {
         false
     }
 }
+mod member;
 mod mutex;
 mod sleep;
 mod word;
 
 pub use atomic::{AtomicU32, AtomicU64, CachePadded, Ordering, fence, spin_hint};
 pub use guard::{Guard, Locked, NotLocked, Torn};
-pub use held::{Held, MutexName, Roster, recover};
-pub use mutex::{Member, Mutex};
+pub use held::{Held, MutexName, Robust, Roster, recover};
+pub use member::Member;
+pub use mutex::Mutex;
 pub use word::Owner;

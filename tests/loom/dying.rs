@@ -6,8 +6,8 @@ use loom::thread::JoinHandle;
 
 use crate::world::{World, check, id, spawn, sweep};
 
-/// The step at which an undisturbed round unlocks: after the name, the word and the data's halfway.
-const UNLOCKING: u32 = 3;
+/// The step at which an undisturbed round unlocks: after an entry, the name, the word, the entry given up and the data halfway.
+const UNLOCKING: u32 = 5;
 
 /// A victim that locks, changes the data and unlocks, unless it is killed before its step `k`.
 fn victim(world: &Arc<World>, k: u32) -> JoinHandle<bool> {

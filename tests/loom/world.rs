@@ -26,6 +26,8 @@ pub(crate) struct World {
     /// Who lives in each slot; 0 for nobody.
     rows: [AtomicU32; SLOTS],
     held: [Held; SLOTS],
+    /// Who has ended in each slot, and only the kernel knows; 0 for nobody.
+    over: [AtomicU32; SLOTS],
     /// Two numbers that are equal whenever nobody is inside.
     data: UnsafeCell<(u32, u32)>,
     /// Written between one number and the other: an instant to die at.
@@ -41,6 +43,12 @@ impl Roster for World {
         lives.is_none_or(|id| Owner::of(id) != owner)
     }
 
+    fn look_for(&self, owner: Owner) -> bool {
+        // Acquire: pairs with the Release in `die`.
+        let over = self.over[owner.index().as_usize()].load(Ordering::Acquire);
+        self.is_dead(owner) || SlotId::from_u32(over).is_some_and(|id| Owner::of(id) == owner)
+    }
+
     fn held(&self, index: SlotIndex) -> &Held {
         &self.held[index.as_usize()]
     }
@@ -52,6 +60,7 @@ impl World {
             mutex: Mutex::new(),
             rows: core::array::from_fn(|slot| AtomicU32::new(id(slot).as_u32())),
             held: core::array::from_fn(|_| Held::new()),
+            over: core::array::from_fn(|_| AtomicU32::new(0)),
             data: UnsafeCell::new((0, 0)),
             halfway: AtomicU32::new(0),
             told: AtomicU64::new(0),
@@ -110,6 +119,12 @@ impl World {
             // SAFETY: loom fails the model if anybody else is here, or was here unseen.
             change(unsafe { &mut *data });
         });
+    }
+
+    /// The process of this slot has ended, and nobody has reaped it.
+    pub(crate) fn die(&self, id: SlotId) {
+        // Release: pairs with the Acquire in `look_for`.
+        self.over[id.index().as_usize()].store(id.as_u32(), Ordering::Release);
     }
 
     /// The process of this slot has been reaped.
