@@ -41,6 +41,7 @@
 #![forbid(unsafe_code)]
 
 mod atomic;
+pub mod counters;
 mod guard;
 mod held;
 #[cfg(loom)]
@@ -59,6 +60,9 @@ mod kill {
 }
 mod member;
 mod mutex;
+mod places;
+mod rwguard;
+mod rwlock;
 mod sleep;
 mod word;
 
@@ -67,4 +71,6 @@ pub use guard::{Guard, Locked, NotLocked, Torn};
 pub use held::{Held, MutexName, Robust, Roster, recover};
 pub use member::Member;
 pub use mutex::Mutex;
+pub use rwguard::{ReadGuard, Reading, TornWrite, WriteGuard, Writing};
+pub use rwlock::RwLock;
 pub use word::Owner;
