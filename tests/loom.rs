@@ -109,6 +109,10 @@ fn main() {
             reading::a_writer_killed_beside_two,
         ),
         (
+            "rwlock::a_repairer_waits_for_readers",
+            reading::a_repairer_waits_for_readers,
+        ),
+        (
             "rwlock::a_dead_reader_is_asked_after",
             reading::a_dead_reader_is_asked_after,
         ),

@@ -269,6 +269,26 @@ pub(crate) fn a_writer_killed_beside_two(name: &str) {
     });
 }
 
+/// A writer dies behind closed gates while somebody still reads: who comes to repair waits for that.
+pub(crate) fn a_repairer_waits_for_readers(name: &str) {
+    check(name, 10, || {
+        let shelf = Shelf::<2>::new();
+        let member = shelf.member(id(1));
+        let guard = shelf.lock.read(&member, World::name()).unwrap();
+        // It has lost its patience, and is about to open the gates.
+        let died = kill::at(HALFWAY, || {
+            let member = shelf.member(id(0));
+            let _ = shelf.lock.write_timeout(&member, World::name(), 1);
+        });
+        assert!(died.is_none());
+        shelf.bury(id(0));
+        let other = spawn(&shelf, |shelf| shelf.read(2));
+        shelf.look(guard);
+        other.join().unwrap();
+        shelf.audit(1..=1, 0..=0);
+    });
+}
+
 /// Where an undisturbed writer with two places has written one of two numbers.
 const HALFWAY: u32 = 4;
 
