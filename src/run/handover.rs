@@ -309,7 +309,10 @@ impl AsFd for Handover {
 impl Named {
     /// Which name this is, and where its descriptors begin.
     fn find(&self, name: &str) -> Option<(usize, usize)> {
-        let at = self.names.iter().position(|(used, _)| used.as_str() == name)?;
+        let at = self
+            .names
+            .iter()
+            .position(|(used, _)| used.as_str() == name)?;
         let before = self.names[..at].iter();
         let first = before.map(|(_, count)| usize::from(count.unwrap_or(1)));
         Some((at, first.sum()))
@@ -331,7 +334,11 @@ impl Named {
         let mut left = group.map_or(0, |(_, more)| more);
         while left > 0 {
             match next(socket, ancillary)? {
-                Letter::Group { name: of, count, more } if of == name && count + more == left => {
+                Letter::Group {
+                    name: of,
+                    count,
+                    more,
+                } if of == name && count + more == left => {
                     left = more;
                 }
                 _ => return Err(HandoverError::Garbled),

@@ -82,6 +82,7 @@ mod dispatch;
 mod ends;
 mod handover;
 mod instance;
+mod listen;
 mod master;
 mod mesh;
 mod offer;
@@ -106,6 +107,10 @@ mod worker;
 pub use board::Board;
 pub use handover::{Handover, HandoverError, Heard};
 pub use instance::{Answer, Asked, FindError, Instance, Request, WaitError};
+pub use listen::{
+    Address, AddressError, Fixed, Invalid, Listen, ListenError, ListenFault, ListenStep, Listeners,
+    Listening, NotAdopted, Sharing, Tries, UnixName, WhyNot,
+};
 pub use master::{Master, RunError, StartError};
 pub use offer::{Offer, OfferError, Refused};
 pub use pid_file::{PidFile, PidFileError, Step};

@@ -159,7 +159,10 @@ impl fmt::Display for OfferError {
         match self {
             Self::RelativePath => f.write_str("the path of the program is not absolute"),
             Self::TooMany => {
-                write!(f, "more than {MOST_NAMED} names or {MOST_PASSED} descriptors")
+                write!(
+                    f,
+                    "more than {MOST_NAMED} names or {MOST_PASSED} descriptors"
+                )
             }
             Self::Duplicate => f.write_str("a descriptor has this name already"),
             Self::Name(bytes) => write!(f, "the name of a descriptor cannot have {bytes} bytes"),

@@ -35,6 +35,12 @@ pub trait Service {
     /// was printed.
     fn work(&mut self, worker: &mut Worker) -> Exit;
 
+    /// A worker of this number is about to be forked: what it is to inherit is made now. Called in the
+    /// master, again for each life of a worker. The fork follows in any case, or fails.
+    fn before_fork(&mut self, number: u16) {
+        let _ = number;
+    }
+
     /// Something happened that the master may want to know. Called in the master, between two
     /// waits: whatever takes long here delays reaping and respawning.
     fn notice(&mut self, workers: &mut Workers<'_>, notice: Notice) {
