@@ -93,7 +93,8 @@ impl Listen {
         self
     }
 
-    /// Whether an IPv6 socket is for IPv6 alone (on), or takes clients of IPv4, too.
+    /// Whether an IPv6 socket is for IPv6 alone (on), or takes clients of IPv4, too; at `[::]`, for any
+    /// other address is of one of them.
     #[must_use]
     pub const fn v6_only(mut self, only: bool) -> Self {
         self.v6_only = only;

@@ -41,7 +41,12 @@ impl<const MOST: usize, const SOCKETS: usize> Listeners<MOST, SOCKETS> {
             entry.before = entry.count;
         }
         let workers = workers.clamp(1, CHILDREN) as u16;
-        for (place, listen) in listens.iter().enumerate() {
+        // A wish for any port takes what no other has asked for.
+        let of_kind =
+            |any| move |(_, listen): &(usize, &Listen)| listen.address.is_any_port() == any;
+        let exact = listens.iter().enumerate().filter(of_kind(false));
+        let any = listens.iter().enumerate().filter(of_kind(true));
+        for (place, listen) in exact.chain(any) {
             if let Err(fault) = self.prepare_one(place as u16, listen, workers) {
                 // Nobody was forked since: what was made for this is closed, and nobody else has it.
                 for entry in 0..self.entries.len() {
@@ -73,7 +78,9 @@ impl<const MOST: usize, const SOCKETS: usize> Listeners<MOST, SOCKETS> {
         if kept.asked.per_worker != listen.per_worker {
             return Err(ListenFault::Fixed(Fixed::PerWorker));
         }
-        if kept.asked.v6_only != listen.v6_only && matches!(kept.bound, Address::Inet6(_)) {
+        // At an address of its own, an IPv6 socket is for IPv6 alone anyway.
+        let has_both = matches!(kept.bound, Address::Inet6(at) if at.ip().is_unspecified());
+        if has_both && kept.asked.v6_only != listen.v6_only {
             return Err(ListenFault::Fixed(Fixed::V6Only));
         }
         if listen.per_worker {
@@ -84,10 +91,14 @@ impl<const MOST: usize, const SOCKETS: usize> Listeners<MOST, SOCKETS> {
 
     /// Which entry is at this address, and of this type, and nobody's in the new list yet.
     fn open_at(&self, listen: &Listen) -> Option<usize> {
-        let is_it = |entry: &Entry| {
-            let same = entry.asked.address.is(&listen.address) || entry.bound.is(&listen.address);
-            same && entry.asked.datagram == listen.datagram
+        let is_it = |entry: &Entry| match listen.address.is_any_port() {
+            true => {
+                let same = entry.asked.address.is(&listen.address);
+                same && entry.asked.per_worker == listen.per_worker
+            }
+            false => entry.bound.is(&listen.address),
         };
+        let is_it = |entry: &Entry| entry.asked.datagram == listen.datagram && is_it(entry);
         let mut entries = self.entries.iter();
         entries.position(|entry| entry.next_place.is_none() && entry.count > 0 && is_it(entry))
     }

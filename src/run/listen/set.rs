@@ -136,12 +136,12 @@ impl<const MOST: usize, const SOCKETS: usize> Listeners<MOST, SOCKETS> {
         Some(entry.bound)
     }
 
-    /// In a worker, first of all: takes what the worker of this number accepts from, in its epoch, and
-    /// closes all others. Nothing is left: the worker's copy of the set is empty, and removes no files.
+    /// In a worker, first of all: takes what the worker of this number accepts from, in its epoch, by
+    /// place, and closes all others. Nothing is left: the worker's copy of the set is empty, and removes no files.
     /// Cost: one system call for each run of neighbours that is closed.
     pub fn take(&mut self, number: u16, epoch: u32) -> Vec<Listening, MOST> {
         let is_next = self.next == Some(epoch);
-        let mut taken = Vec::new();
+        let mut taken: Vec<Listening, MOST> = Vec::new();
         let mut sweep = Sweep::default();
         let mut sockets = core::mem::take(&mut self.sockets).into_iter();
         for entry in core::mem::take(&mut self.entries) {
@@ -170,6 +170,7 @@ impl<const MOST: usize, const SOCKETS: usize> Listeners<MOST, SOCKETS> {
         }
         self.told.clear();
         self.next = None;
+        taken.sort_unstable_by_key(|listening| listening.place);
         taken
     }
 
