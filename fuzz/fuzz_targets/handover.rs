@@ -91,7 +91,9 @@ fn look_at(mut handover: Handover, here: OwnedFd) {
     let names: Vec<String> = handover.names().map(str::to_owned).collect();
     assert!(names.len() <= MOST_NAMED);
     for name in names.iter().step_by(2) {
-        assert!(handover.take(name).is_some());
+        let alone = handover.take(name).is_some();
+        let group = handover.take_group(name);
+        assert_ne!(alone, group.is_some_and(|group| !group.is_empty()));
         assert!(handover.take(name).is_none());
     }
     assert!(handover.ready().is_ok());
@@ -110,6 +112,11 @@ fn letter(kind: u8, operand: u8) -> Letter {
             relayed: kind & 8 != 0,
         }),
         1 => Letter::Descriptor(Name::new(&format!("name {operand}")).expect("a name")),
+        2 if kind & 8 != 0 => Letter::Group {
+            name: Name::new(&format!("name {}", kind >> 4)).expect("a name"),
+            count: 1 + u16::from(operand & 7),
+            more: u16::from(operand >> 3),
+        },
         2 => Letter::End,
         3 => Letter::Relays,
         4 => Letter::Freed(SlotSet::from_words([operand.into(); 16])),
@@ -155,7 +162,7 @@ fn lowest_free() -> i32 {
 
 /// How many descriptors are open from this number on, as far as a case can reach.
 fn open_from(lowest: i32) -> usize {
-    const REACH: i32 = 300;
+    const REACH: i32 = 800;
     let one = |number| {
         // SAFETY: the number is asked about and not used; that it may be no descriptor is the point.
         PollFd::from_borrowed_fd(

@@ -32,13 +32,15 @@ use crate::run::RelayEnd;
 use crate::run::successor::{hear, tell};
 use crate::sys::socket::{self, Ancillary, Inherited};
 use crate::table::{Pid, SlotSet};
-use crate::wire::{Hello, LONGEST_LETTER, Letter, MOST_NAMED, Name, Unreadable};
+use crate::wire::{
+    Hello, LONGEST_LETTER, Letter, MOST_GROUPED, MOST_NAMED, MOST_PASSED, Name, Unreadable,
+};
 
 /// The variable that names the socket of a hand-over.
 pub(super) const VARIABLE: &str = "FORKMESH_HANDOVER";
 
 /// What was handed over, and the socket to the predecessor. It is [`AsFd`]: when that is readable,
-/// ask [`Handover::hear`]. About 8 KiB.
+/// ask [`Handover::hear`]. About 16 KiB.
 ///
 /// When it is dropped, what was not taken is closed, and the predecessor hears that nobody takes
 /// over, unless [`Handover::ready`] was said.
@@ -50,7 +52,15 @@ pub struct Handover {
     relay: Option<OwnedFd>,
     /// Whether the predecessor has said that it stays.
     stays: bool,
-    descriptors: Vec<(Name, OwnedFd), MOST_NAMED>,
+    named: Named,
+}
+
+/// Descriptors by name: those of a name lie side by side, in the order of the names.
+#[derive(Debug, Default)]
+struct Named {
+    /// Each name, and how many descriptors a group of it has; `None` for one that is alone.
+    names: Vec<(Name, Option<u16>), MOST_NAMED>,
+    descriptors: Vec<OwnedFd, MOST_PASSED>,
 }
 
 /// What a predecessor says, once it has handed over.
@@ -157,16 +167,9 @@ impl Handover {
             let said = hello.pid;
             return Err(HandoverError::Stranger { said, made_by });
         }
-        let mut descriptors = Vec::<(Name, OwnedFd), MOST_NAMED>::new();
+        let mut named = Named::default();
         for _ in 0..hello.descriptors {
-            let Letter::Descriptor(name) = next(&socket, &mut ancillary)? else {
-                return Err(HandoverError::Garbled);
-            };
-            let known = descriptors.iter().any(|(used, _)| *used == name);
-            let pushed = descriptors.push((name, last(&mut ancillary)?));
-            if known || pushed.is_err() {
-                return Err(HandoverError::Garbled);
-            }
+            named.read(&socket, &mut ancillary)?;
         }
         match next(&socket, &mut ancillary)? {
             Letter::End => Ok(Self {
@@ -175,24 +178,37 @@ impl Handover {
                 pidfd,
                 relay,
                 stays: false,
-                descriptors,
+                named,
             }),
             _ => Err(HandoverError::Garbled),
         }
     }
 
-    /// Takes the descriptor of this name; it is close-on-exec. `None` if there is none, or it has
-    /// been taken.
+    /// Takes the descriptor of this name; it is close-on-exec. `None` if there is none, if it is a
+    /// group, or has been taken.
     pub fn take(&mut self, name: &str) -> Option<OwnedFd> {
-        let mut names = self.names();
-        let at = names.position(|used| used == name)?;
-        drop(names);
-        Some(self.descriptors.swap_remove(at).1)
+        let (at, first) = self.named.find(name)?;
+        match self.named.names[at].1 {
+            Some(_) => None,
+            None => {
+                self.named.names.remove(at);
+                Some(self.named.descriptors.remove(first))
+            }
+        }
+    }
+
+    /// Takes the descriptors of this name, in the order in which they were offered; they are
+    /// close-on-exec. One that was offered alone is a group of one. `None` as [`Handover::take`].
+    pub fn take_group(&mut self, name: &str) -> Option<Vec<OwnedFd, MOST_GROUPED>> {
+        let (at, first) = self.named.find(name)?;
+        let (_, count) = self.named.names.remove(at);
+        let all = 0..count.unwrap_or(1);
+        Some(all.map(|_| self.named.descriptors.remove(first)).collect())
     }
 
     /// The names of the descriptors that have not been taken.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.descriptors.iter().map(|(name, _)| name.as_str())
+        self.named.names.iter().map(|(name, _)| name.as_str())
     }
 
     /// The process that is to be taken over from.
@@ -287,6 +303,57 @@ impl Handover {
 impl AsFd for Handover {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+}
+
+impl Named {
+    /// Which name this is, and where its descriptors begin.
+    fn find(&self, name: &str) -> Option<(usize, usize)> {
+        let at = self
+            .names
+            .iter()
+            .position(|(used, _)| used.as_str() == name)?;
+        let before = self.names[..at].iter();
+        let first = before.map(|(_, count)| usize::from(count.unwrap_or(1)));
+        Some((at, first.sum()))
+    }
+
+    /// Reads what comes under one name.
+    fn read(&mut self, socket: &OwnedFd, ancillary: &mut Ancillary) -> Result<(), HandoverError> {
+        let (name, group) = match next(socket, ancillary)? {
+            Letter::Descriptor(name) => (name, None),
+            Letter::Group { name, count, more } => (name, Some((count, more))),
+            _ => return Err(HandoverError::Garbled),
+        };
+        let known = self.names.iter().any(|(used, _)| *used == name);
+        let count = group.map(|(count, more)| count + more);
+        if known || self.names.push((name, count)).is_err() {
+            return Err(HandoverError::Garbled);
+        }
+        self.keep(ancillary)?;
+        let mut left = group.map_or(0, |(_, more)| more);
+        while left > 0 {
+            match next(socket, ancillary)? {
+                Letter::Group {
+                    name: of,
+                    count,
+                    more,
+                } if of == name && count + more == left => {
+                    left = more;
+                }
+                _ => return Err(HandoverError::Garbled),
+            }
+            self.keep(ancillary)?;
+        }
+        Ok(())
+    }
+
+    /// All that came with a letter, which is as many as it says.
+    fn keep(&mut self, ancillary: &mut Ancillary) -> Result<(), HandoverError> {
+        let came = core::mem::take(&mut ancillary.descriptors);
+        let mut kept = came.into_iter().map(|fd| self.descriptors.push(fd));
+        let all = kept.all(|pushed| pushed.is_ok());
+        all.then_some(()).ok_or(HandoverError::Garbled)
     }
 }
 

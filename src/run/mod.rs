@@ -128,7 +128,10 @@ pub use daemon::{Daemon, DetachError, Detached};
 pub use exec::STAGE_PROGRAM;
 pub use handover::{Handover, HandoverError, Heard};
 pub use instance::{Answer, Asked, FindError, Instance, Request, WaitError};
-pub use listen::{Listening, Sharing};
+pub use listen::{
+    Address, AddressError, Fixed, Invalid, Listen, ListenError, ListenFault, ListenStep, Listeners,
+    Listening, NotAdopted, Sharing, Tries, UnixName, WhyNot,
+};
 pub use master::{Master, RunError, StartError};
 #[cfg(feature = "log")]
 pub use observe::Logged;

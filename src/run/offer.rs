@@ -4,16 +4,16 @@ use core::ffi::CStr;
 use core::fmt;
 
 use heapless::Vec;
-use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use crate::wire::{MOST_NAMED, Name};
+use crate::wire::{MOST_GROUPED, MOST_NAMED, MOST_PASSED, Name};
 
 /// A service has no wish to do what it was asked: nothing changes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Refused;
 
-/// The program that takes over, and the descriptors that it gets, by name: up to 64. It borrows all
-/// of it, and is about 8 KiB.
+/// The program that takes over, and the descriptors that it gets, by name: up to 64
+/// names, and 2048 descriptors. It borrows all of it, and is about 8 KiB.
 ///
 /// # Example
 ///
@@ -33,7 +33,15 @@ pub struct Refused;
 #[derive(Clone, Debug, Default)]
 pub struct Offer<'s> {
     pub(super) program: Option<Program<'s>>,
-    pub(super) descriptors: Vec<(Name, BorrowedFd<'s>), MOST_NAMED>,
+    pub(super) descriptors: Vec<(Name, Offered<'s>), MOST_NAMED>,
+}
+
+/// What one name stands for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Offered<'s> {
+    One(BorrowedFd<'s>),
+    /// At least one, and 1022 at the most.
+    Group(&'s [OwnedFd]),
 }
 
 /// What is executed.
@@ -50,12 +58,23 @@ pub(super) struct Program<'s> {
 pub enum OfferError {
     /// The path does not begin with a slash: what it means would depend on where the master is.
     RelativePath,
-    /// There are 64 descriptors already.
+    /// There are 64 names, or 2048 descriptors, already.
     TooMany,
     /// A descriptor has this name already.
     Duplicate,
     /// The name has no or more than 107 bytes; it has this many.
     Name(usize),
+    /// The group has no or more than 1022 descriptors; it has this many.
+    Group(usize),
+}
+
+impl Offered<'_> {
+    const fn count(&self) -> usize {
+        match self {
+            Self::One(_) => 1,
+            Self::Group(group) => group.len(),
+        }
+    }
 }
 
 impl<'s> Offer<'s> {
@@ -100,11 +119,31 @@ impl<'s> Offer<'s> {
     ///
     /// [`OfferError`], for the 65th descriptor, a name that is in use, and one of no possible length.
     pub fn descriptor(&mut self, name: &str, fd: &'s impl AsFd) -> Result<(), OfferError> {
+        self.add(name, Offered::One(fd.as_fd()))
+    }
+
+    /// Descriptors to hand over under one name: 1 to 1022, which the successor takes in this order.
+    ///
+    /// # Errors
+    ///
+    /// As [`Offer::descriptor`]; [`OfferError::Group`].
+    pub fn group(&mut self, name: &str, group: &'s [OwnedFd]) -> Result<(), OfferError> {
+        match group.len() {
+            1..=MOST_GROUPED => self.add(name, Offered::Group(group)),
+            length => Err(OfferError::Group(length)),
+        }
+    }
+
+    fn add(&mut self, name: &str, offered: Offered<'s>) -> Result<(), OfferError> {
         let name = Name::new(name).ok_or(OfferError::Name(name.len()))?;
         if self.descriptors.iter().any(|(used, _)| *used == name) {
             return Err(OfferError::Duplicate);
         }
-        let pushed = self.descriptors.push((name, fd.as_fd()));
+        let offers = self.descriptors.iter().map(|(_, offered)| offered.count());
+        if offers.sum::<usize>() + offered.count() > MOST_PASSED {
+            return Err(OfferError::TooMany);
+        }
+        let pushed = self.descriptors.push((name, offered));
         pushed.map_err(|_| OfferError::TooMany)
     }
 }
@@ -119,9 +158,15 @@ impl fmt::Display for OfferError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::RelativePath => f.write_str("the path of the program is not absolute"),
-            Self::TooMany => write!(f, "more than {MOST_NAMED} descriptors"),
+            Self::TooMany => {
+                write!(
+                    f,
+                    "more than {MOST_NAMED} names or {MOST_PASSED} descriptors"
+                )
+            }
             Self::Duplicate => f.write_str("a descriptor has this name already"),
             Self::Name(bytes) => write!(f, "the name of a descriptor cannot have {bytes} bytes"),
+            Self::Group(count) => write!(f, "a group cannot have {count} descriptors"),
         }
     }
 }

@@ -45,6 +45,12 @@ pub trait Service {
         Exit::SUCCESS
     }
 
+    /// A worker of this number is about to be forked: what it is to inherit is made now. Called in the
+    /// master, again for each life of a worker, and for no helper. The fork follows in any case, or fails.
+    fn before_fork(&mut self, number: u16) {
+        let _ = number;
+    }
+
     /// Something happened that the master may want to know. Called in the master, between two
     /// waits: whatever takes long here delays reaping and respawning.
     fn notice(&mut self, workers: &mut Workers<'_>, notice: Notice) {

@@ -37,6 +37,11 @@ type Theirs = (Parent<End0>, Option<Parent<End0, Mesh>>);
 impl Master {
     /// Makes a process for a slot.
     pub(super) fn spawn(&mut self, service: &mut impl Service, slot: SlotId) -> Event {
+        if let Some(slot) = self.core.table().slot(slot)
+            && slot.role == Role::Worker
+        {
+            service.before_fork(slot.number);
+        }
         let made = self.fork(service, slot);
         match made.and_then(|(ends, process)| self.adopt(slot, ends, process)) {
             Ok(spawned) => spawned,

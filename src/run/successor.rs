@@ -11,7 +11,7 @@
 //! # Invariants
 //!
 //! - The launch never waits: what is sent fits into the socket, or there is no fork (test
-//!   `sixty_four_descriptors_arrive`).
+//!   `sixty_four_descriptors_arrive`, `a_group_arrives_in_its_order`).
 //! - The old process holds as many descriptors after a successor as before; the new one holds the
 //!   standard three, its end, and what it took (tests `a_launch_leaks_nothing`,
 //!   `sixty_four_descriptors_arrive`).
@@ -29,18 +29,18 @@
 use core::ffi::CStr;
 use core::fmt::{self, Write};
 
-use heapless::String;
+use heapless::{String, Vec};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 
 use crate::channel::{Alone, ForkError, Process};
 use crate::run::handover::VARIABLE;
-use crate::run::offer::{Offer, Program};
+use crate::run::offer::{Offer, Offered, Program};
 use crate::sys::process::{self, Forked, Leash};
 use crate::sys::socket::{self, Ancillary};
 use crate::sys::{descriptor, exec};
 use crate::table::{Pid, SlotSet};
-use crate::wire::{Hello, LONGEST_LETTER, Letter, STAGE_EXEC};
+use crate::wire::{Hello, LONGEST_LETTER, Letter, MOST_DESCRIPTORS, Name, STAGE_EXEC};
 
 /// The program that is to take over, and the master's end of the socket to it. It is [`AsFd`]: when
 /// that is readable, ask [`Successor::hear`] until it says `None`, or that nobody is left.
@@ -221,11 +221,30 @@ pub(super) fn filled(
         Some(relay) => tell_with(&socket, &hello, &[own.as_fd(), relay])?,
         None => tell_with(&socket, &hello, &[own.as_fd()])?,
     }
-    for (name, fd) in &offer.descriptors {
-        tell_with(&socket, &Letter::Descriptor(*name), &[*fd])?;
+    for (name, offered) in &offer.descriptors {
+        match offered {
+            Offered::One(fd) => tell_with(&socket, &Letter::Descriptor(*name), &[*fd])?,
+            Offered::Group(group) => tell_group(&socket, *name, group)?,
+        }
     }
     tell(&socket, &Letter::End)?;
     Ok((socket, theirs))
+}
+
+/// As many letters as its descriptors need.
+fn tell_group(socket: &OwnedFd, name: Name, group: &[OwnedFd]) -> Result<(), Errno> {
+    let mut more = group.len();
+    for part in group.chunks(MOST_DESCRIPTORS) {
+        more -= part.len();
+        let letter = Letter::Group {
+            name,
+            count: part.len() as u16,
+            more: more as u16,
+        };
+        let part: Vec<BorrowedFd<'_>, MOST_DESCRIPTORS> = part.iter().map(AsFd::as_fd).collect();
+        tell_with(socket, &letter, &part)?;
+    }
+    Ok(())
 }
 
 /// In the child: it is the program, or it says why it is not.

@@ -59,15 +59,22 @@ impl Drop for Sweep {
         let mut first = self.next(0, true);
         while first < SWEPT {
             let end = self.next(first, false);
-            // SAFETY: every number in the run was given up to `add` as an owned descriptor, and is
-            // closed once: the runs do not overlap. The call reads no memory.
-            let done = unsafe { raw_syscall!(Sysno::close_range, first, end - 1, 0) };
-            if done != 0 {
+            // Every number in the run was given up to `add` as an owned descriptor, and is closed once: the
+            // runs do not overlap.
+            if close_range(first as u32, end as u32 - 1, 0).is_err() {
                 (first..end).for_each(|number| close(number as RawFd)); // a kernel before 5.9, or a filter that refuses it
             }
             first = self.next(end, true);
         }
     }
+}
+
+/// Closes a run of descriptors, or has an exec close them.
+fn close_range(first: u32, last: u32, flags: u32) -> Result<(), Errno> {
+    // SAFETY: the callers own every descriptor in the run and do not use it again, or change nothing but
+    // what an exec does. The call reads no memory.
+    let done = unsafe { syscall!(Sysno::close_range, first, last, flags) };
+    done.map(drop).map_err(errno)
 }
 
 fn close(number: RawFd) {
@@ -89,10 +96,7 @@ pub(crate) fn close_all_but(kept: impl Iterator<Item = RawFd> + Clone) -> Result
         let next = kept.clone().filter(|number| *number >= first).min();
         let last = next.map_or(u32::MAX, |number| number as u32 - 1);
         if first as u32 <= last {
-            // SAFETY: nobody uses what lies between those that are kept, by the caller's word. The call
-            // reads no memory.
-            let done = unsafe { syscall!(Sysno::close_range, first, last, 0) };
-            done.map_err(errno)?;
+            close_range(first as u32, last, 0)?; // nobody uses these, by the caller's word
         }
         match next {
             Some(number) => first = number + 1,
@@ -118,9 +122,7 @@ pub(crate) fn keep_through_exec(descriptor: impl AsFd) -> Result<(), Errno> {
 
 /// Has an exec close every descriptor but the first three, whoever made it.
 pub(crate) fn close_at_exec() {
-    // SAFETY: the call reads no memory, and changes nothing but what an exec does.
-    let done = unsafe { raw_syscall!(Sysno::close_range, BEHIND_STDIO, u32::MAX, AT_EXEC) };
-    if done == 0 {
+    if close_range(BEHIND_STDIO, u32::MAX, AT_EXEC).is_ok() {
         return;
     }
     // A kernel before 5.11, or a filter that refuses it.

@@ -59,6 +59,18 @@ pub(crate) fn identity_at(path: &CStr) -> Result<Option<Identity>, Errno> {
     }
 }
 
+/// Which file a path names, and whether it is a socket's; `None` for none.
+pub(crate) fn socket_at(path: &CStr) -> Result<Option<(Identity, bool)>, Errno> {
+    match statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => {
+            let is_socket = FileType::from_raw_mode(stat.st_mode) == FileType::Socket;
+            Ok(Some((Identity::of(&stat), is_socket)))
+        }
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
 /// Whether a path names this file.
 pub(crate) fn is_at(file: impl AsFd, path: &CStr) -> Result<bool, Errno> {
     let own = Identity::of(&fstat(file)?);
@@ -66,6 +78,15 @@ pub(crate) fn is_at(file: impl AsFd, path: &CStr) -> Result<bool, Errno> {
 }
 
 impl Identity {
+    /// As it was said by [`Identity::to_numbers`].
+    pub(crate) const fn from_numbers(device: u64, inode: u64) -> Self {
+        Self { device, inode }
+    }
+
+    pub(crate) const fn to_numbers(self) -> (u64, u64) {
+        (self.device, self.inode)
+    }
+
     pub(super) const fn of(stat: &rustix::fs::Stat) -> Self {
         Self {
             device: stat.st_dev,

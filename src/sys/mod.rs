@@ -7,6 +7,7 @@
 //!   exec         become another program                        execve
 //!   signal       block, default, ignore, wait for              rt_sigprocmask, rt_sigaction, signalfd4
 //!   socket       pair, send, receive, with descriptors         socketpair, sendto, sendmsg, recvmsg
+//!   listen       bind, listen, steer, recognise                bind, listen, setsockopt, getsockname
 //!   poll         wait for many descriptors                     epoll_*
 //!   descriptor   close many, move, limits                      close_range, fcntl, prlimit
 //!   futex        sleep on a word, wake who sleeps there        futex
@@ -44,6 +45,7 @@ pub(crate) mod foreign;
 pub(crate) mod futex;
 pub(crate) mod identity;
 pub(crate) mod line;
+pub(crate) mod listen;
 pub(crate) mod memory;
 pub(crate) mod orphans;
 pub(crate) mod packed;

@@ -282,10 +282,7 @@ mod imp {
     }
 
     fn last_errno() -> Errno {
-        // SAFETY: the call has no requirement.
-        let location = unsafe { libc::__errno_location() };
-        // SAFETY: libc keeps an errno at this place for the thread that asks.
-        Errno::from_raw_os_error(unsafe { *location })
+        Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::AGAIN)
     }
 }
 

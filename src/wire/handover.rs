@@ -9,6 +9,7 @@
 //!                   mask u64 · 16 words                                                   and 1 to the relay, if relayed
 //!    2 DESCRIPTOR   its name, 1 to 107 bytes of UTF-8                                      1
 //!    3 END                                                                                 0
+//!    4 GROUP        count u16 · more u16 · its name, as above                              count, 1 to 253
 //!   16 READY                                                                               0
 //!   17 NO ROOM      needed u32 · free u32                                                  0
 //!   18 FAILED       stage u32 · errno i32                                                  0
@@ -20,23 +21,30 @@
 //!   51 ENDED        code u32 · signal u32, 0 for none                                      0
 //! ```
 //!
-//! The last four are between a master and the relay that launched it.
+//! The last four are between a master and the relay that launched it. A group whose GROUP says that there
+//! is more goes on in the letter behind it, until nothing more is to come; it has 1 to 1022 descriptors,
+//! in an order that is kept, and counts as one name.
 //!
 //! The version stands where every version will have it, and only HELLO has one: whoever cannot read
 //! it says so, and hears nothing else.
 
 use core::{fmt, str};
 
-use crate::table::{Pid, SLOTS, SlotSet};
+use crate::table::{CHILDREN, Pid, SLOTS, SlotSet};
+use crate::wire::MOST_DESCRIPTORS;
 
 /// The longest letter, in bytes.
 pub const LONGEST_LETTER: usize = 160;
-/// How many named descriptors a predecessor can hand over.
+/// How many names a predecessor can hand descriptors over by.
 pub const MOST_NAMED: usize = 64;
+/// How many descriptors can share one name: one for each child that there can be.
+pub const MOST_GROUPED: usize = CHILDREN;
+/// How many descriptors can be handed over by name, in groups and alone.
+pub const MOST_PASSED: usize = 2048;
 /// How long the name of a descriptor can be, in bytes.
 pub const LONGEST_NAME: usize = 107;
 /// The layout that this page describes.
-pub const LETTER_VERSION: u32 = 1;
+pub const LETTER_VERSION: u32 = 2;
 /// The stage of a FAILED that the child says before it is another program: exec itself.
 pub const STAGE_EXEC: u32 = 0;
 
@@ -45,6 +53,7 @@ const MAGIC: [u8; 8] = *b"FORKMESH";
 const HELLO: u32 = 1;
 const DESCRIPTOR: u32 = 2;
 const END: u32 = 3;
+const GROUP: u32 = 4;
 const READY: u32 = 16;
 const NO_ROOM: u32 = 17;
 const FAILED: u32 = 18;
@@ -63,6 +72,15 @@ pub enum Letter {
     Hello(Hello),
     /// A descriptor of this name comes with it.
     Descriptor(Name),
+    /// Descriptors of this name come with it, and perhaps behind it.
+    Group {
+        /// The name of them all.
+        name: Name,
+        /// How many come with this letter.
+        count: u16,
+        /// How many come in the letters behind it.
+        more: u16,
+    },
     /// That was all, for now.
     End,
     /// The successor serves.
@@ -117,7 +135,7 @@ pub struct Hello {
     pub mask: u64,
     /// The slots that it uses.
     pub slots: SlotSet,
-    /// How many named descriptors follow: 64 at the most.
+    /// How many names of descriptors follow: 64 at the most.
     pub descriptors: u16,
     /// Whether a relay launches the successor, to which an end comes with this.
     pub relayed: bool,
@@ -200,6 +218,7 @@ impl Letter {
         let letter = match rest.u32()? {
             HELLO => Self::Hello(Hello::read(&mut rest)?),
             DESCRIPTOR => Self::Descriptor(rest.name()?),
+            GROUP => Self::group(&mut rest)?,
             END => Self::End,
             READY => Self::Ready,
             NO_ROOM => Self::NoRoom {
@@ -235,6 +254,11 @@ impl Letter {
         match self {
             Self::Hello(hello) => hello.write(LetterBytes::new(HELLO)),
             Self::Descriptor(name) => LetterBytes::new(DESCRIPTOR).put(name.as_str().as_bytes()),
+            Self::Group { name, count, more } => {
+                let bytes = LetterBytes::new(GROUP).put(&count.to_le_bytes());
+                let bytes = bytes.put(&more.to_le_bytes());
+                bytes.put(name.as_str().as_bytes())
+            }
             Self::End => LetterBytes::new(END),
             Self::Ready => LetterBytes::new(READY),
             Self::NoRoom { needed, free } => LetterBytes::new(NO_ROOM).u32(*needed).u32(*free),
@@ -253,12 +277,23 @@ impl Letter {
         }
     }
 
+    fn group(rest: &mut Rest<'_>) -> Result<Self, Unreadable> {
+        let (count, more) = (rest.u16()?, rest.u16()?);
+        let most = MOST_DESCRIPTORS as u16;
+        if !(1..=most).contains(&count) || usize::from(count) + usize::from(more) > MOST_GROUPED {
+            return Err(Unreadable::Descriptors(count));
+        }
+        let name = rest.name()?;
+        Ok(Self::Group { name, count, more })
+    }
+
     /// How many descriptors come with it.
     #[must_use]
     pub const fn descriptors(&self) -> usize {
         match self {
             Self::Hello(hello) => 1 + hello.relayed as usize,
             Self::Descriptor(_) | Self::Launched(_) => 1,
+            Self::Group { count, .. } => *count as usize,
             Self::Launch { .. } => 2,
             _ => 0,
         }
@@ -426,5 +461,5 @@ impl core::error::Error for Unreadable {}
 /// A HELLO and a name at its longest fit.
 const _: () = assert!(
     4 + 4 + MAGIC.len() + 4 + 4 + 8 + SLOTS / 8 <= LONGEST_LETTER
-        && 4 + LONGEST_NAME <= LONGEST_LETTER
+        && 4 + 4 + LONGEST_NAME <= LONGEST_LETTER
 );

@@ -63,6 +63,6 @@ mod handover;
 pub use command::{Attached, Command, MOST_DESCRIPTORS, Malformed, Message, Resync, Subject};
 pub use frame::{FRAME_SIZE, Frame, Short, frames};
 pub use handover::{
-    Hello, LETTER_VERSION, LONGEST_LETTER, LONGEST_NAME, Letter, LetterBytes, MOST_NAMED, Name,
-    STAGE_EXEC, Unreadable,
+    Hello, LETTER_VERSION, LONGEST_LETTER, LONGEST_NAME, Letter, LetterBytes, MOST_GROUPED,
+    MOST_NAMED, MOST_PASSED, Name, STAGE_EXEC, Unreadable,
 };

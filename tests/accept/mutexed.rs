@@ -37,6 +37,10 @@ impl Roster for Shared {
         lives.is_none_or(|id| Owner::of(id) != owner)
     }
 
+    fn look_for(&self, owner: Owner) -> bool {
+        self.is_dead(owner)
+    }
+
     fn held(&self, index: SlotIndex) -> &Held {
         &self.held[index.as_usize()]
     }

@@ -4,9 +4,9 @@ use std::ffi::CString;
 
 use forkmesh::machine::Config;
 use forkmesh::run::{LaunchError, Master, Offer, OfferError, Said, Successor};
-use forkmesh::table::SlotSet;
+use forkmesh::table::{CHILDREN, SlotSet};
 use rustix::fd::{AsRawFd, OwnedFd};
-use rustix::io::{Errno, read, write};
+use rustix::io::{Errno, fcntl_dupfd_cloexec, read, write};
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, recv, socketpair};
 
 use crate::support::{Marks, alone, in_child, inode, open_count, wait_readable};
@@ -97,6 +97,28 @@ pub(crate) fn sixty_four_descriptors_arrive() {
         .collect();
     let program = Program::new("takes all").with("MARKS", &inodes.join(","));
     program.launch(&named(&marks)).does_well();
+}
+
+/// One group needs three letters, one is a group of one, and one descriptor is alone.
+pub(crate) fn a_group_arrives_in_its_order() {
+    let marks = Marks::new(2 * 253 + 3);
+    let each = marks.fds().iter().map(|fd| inode(fd).1.to_string());
+    let inodes: Vec<String> = each.collect();
+    let program = Program::new("takes groups").with("MARKS", &inodes.join(","));
+    let [alone, one, many @ ..] = marks.fds() else {
+        panic!("there are marks")
+    };
+    let nothing: [(String, OwnedFd); 0] = [];
+    let launched = program.offered(&nothing, |offer| {
+        let mut offer = offer.clone();
+        offer.group("many", many).expect("room");
+        offer.descriptor("alone", alone).expect("room");
+        let group = core::slice::from_ref(one);
+        offer.group("one", group).expect("room");
+        launch(&offer)
+    });
+    let mut launched = launched;
+    launched.does_well();
 }
 
 pub(crate) fn what_is_not_taken_is_closed() {
@@ -225,5 +247,18 @@ pub(crate) fn what_cannot_be_offered() {
     for (number, fd) in rest.iter().enumerate() {
         assert_eq!(offer.descriptor(&number.to_string(), fd), Ok(()));
     }
+    assert_eq!(offer.descriptor("one more", last), Err(OfferError::TooMany));
+    let many: Vec<OwnedFd> = (0..CHILDREN + 1)
+        .map(|_| fcntl_dupfd_cloexec(first, 3).expect("a descriptor"))
+        .collect();
+    let mut offer = Offer::new();
+    assert_eq!(offer.group("none", &[]), Err(OfferError::Group(0)));
+    let too_many = Err(OfferError::Group(CHILDREN + 1));
+    assert_eq!(offer.group("many", &many), too_many);
+    for name in ["first", "second"] {
+        assert_eq!(offer.group(name, &many[1..]), Ok(()));
+    }
+    assert_eq!(offer.group("third", &many[..5]), Err(OfferError::TooMany));
+    assert_eq!(offer.group("third", &many[..4]), Ok(()));
     assert_eq!(offer.descriptor("one more", last), Err(OfferError::TooMany));
 }

@@ -2,7 +2,8 @@
 
 use forkmesh::table::{Pid, SlotSet};
 use forkmesh::wire::{
-    Hello, LONGEST_LETTER, LONGEST_NAME, Letter, MOST_NAMED, Name, STAGE_EXEC, Unreadable,
+    Hello, LONGEST_LETTER, LONGEST_NAME, Letter, MOST_DESCRIPTORS, MOST_GROUPED, MOST_NAMED, Name,
+    STAGE_EXEC, Unreadable,
 };
 use proptest::prelude::{Strategy, any, prop_assert_eq, prop_oneof};
 use proptest::test_runner::{Config, TestRunner};
@@ -30,6 +31,16 @@ fn letters() -> Vec<Letter> {
         Letter::Descriptor(name("n")),
         Letter::Descriptor(name(&"n".repeat(LONGEST_NAME))),
         Letter::Descriptor(name("\u{fc}ber")),
+        Letter::Group {
+            name: name("n"),
+            count: 1,
+            more: 0,
+        },
+        Letter::Group {
+            name: name(&"n".repeat(LONGEST_NAME)),
+            count: MOST_DESCRIPTORS as u16,
+            more: (MOST_GROUPED - MOST_DESCRIPTORS) as u16,
+        },
         Letter::End,
         Letter::Ready,
         Letter::NoRoom { needed: 9, free: 2 },
@@ -68,14 +79,22 @@ pub(crate) fn letters_survive_the_wire() {
 
 pub(crate) fn golden_letters() {
     let mut hello = Vec::new();
-    hello.extend_from_slice(b"\x01\0\0\0\x01\0\0\0FORKMESH\x67\x12\0\0\x40\0\0\0");
+    hello.extend_from_slice(b"\x01\0\0\0\x02\0\0\0FORKMESH\x67\x12\0\0\x40\0\0\0");
     hello.extend_from_slice(b"\x01\x40\0\0\0\0\0\0");
     let mut words = [0; 128];
     (words[0], words[56], words[127]) = (1, 0x10, 0x80);
     hello.extend_from_slice(&words);
     assert_eq!(Letter::Hello(a_hello()).to_bytes().as_bytes(), hello);
-    let golden: [(Letter, &[u8]); 10] = [
+    let golden: [(Letter, &[u8]); 11] = [
         (Letter::Descriptor(name("http")), b"\x02\0\0\0http"),
+        (
+            Letter::Group {
+                name: name("http"),
+                count: 253,
+                more: 769,
+            },
+            b"\x04\0\0\0\xfd\0\x01\x03http",
+        ),
         (Letter::End, b"\x03\0\0\0"),
         (Letter::Ready, b"\x10\0\0\0"),
         (
@@ -153,20 +172,30 @@ pub(crate) fn every_letter_has_one_length() {
     for letter in letters() {
         let whole = letter.to_bytes();
         let whole = whole.as_bytes();
-        let is_name = matches!(letter, Letter::Descriptor(_));
+        let before_name = match letter {
+            Letter::Descriptor(_) => Some(4),
+            Letter::Group { .. } => Some(8),
+            _ => None,
+        };
         for length in 0..whole.len() {
             let read = Letter::read(&whole[..length]);
-            let shorter = is_name && length > 4;
+            let shorter = before_name.is_some_and(|before| length > before);
             assert_eq!(read.is_ok() || read == Err(Unreadable::Name), shorter);
         }
         let longer = [whole, b"x"].concat();
         let read = Letter::read(&longer);
-        let more = is_name && whole.len() < 4 + LONGEST_NAME;
+        let more = before_name.is_some_and(|before| whole.len() < before + LONGEST_NAME);
         assert_eq!(read.is_ok(), more);
         if !more {
             let bytes = longer.len();
             assert_eq!(read, Err(Unreadable::Length { bytes }));
         }
+    }
+    for (count, more, odd) in [(0, 1, 0), (254, 0, 254), (253, 770, 253), (1, u16::MAX, 1)] {
+        let name = name("n");
+        let group = Letter::Group { name, count, more };
+        let read = Letter::read(group.to_bytes().as_bytes());
+        assert_eq!(read, Err(Unreadable::Descriptors(odd)));
     }
     let mut hello = Letter::Hello(a_hello()).to_bytes().as_bytes().to_vec();
     hello[20] = MOST_NAMED as u8 + 1;

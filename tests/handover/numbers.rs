@@ -211,6 +211,50 @@ pub(crate) fn a_predecessor_that_stops_half_way() {
     });
 }
 
+fn group(of: &str, count: u16, more: u16) -> (Letter, usize) {
+    let name = Name::new(of).expect("a name");
+    (Letter::Group { name, count, more }, usize::from(count))
+}
+
+pub(crate) fn a_group_that_is_not_what_was_announced() {
+    in_child(|| {
+        let marks = Marks::new(1);
+        let mark = marks.fds()[0].as_fd();
+        let alone = (descriptor("g"), 1);
+        let end = (Letter::End, 0);
+        let cut: [&[(Letter, usize)]; 8] = [
+            &[group("g", 1, 1)],
+            &[group("g", 1, 1), end.clone()],
+            &[group("g", 1, 1), alone.clone(), end.clone()],
+            &[group("g", 1, 1), group("h", 1, 0), end.clone()],
+            &[group("g", 1, 2), group("g", 1, 0), end.clone()],
+            &[group("g", 1, 1), group("g", 2, 0), end.clone()],
+            &[group("g", 1, 0), group("g", 1, 0), end.clone()],
+            &[(group("g", 2, 0).0, 1), end.clone()],
+        ];
+        for letters in cut {
+            let before = open_count();
+            let (here, there) = pair(SocketType::SEQPACKET);
+            letter(&here, &hello(own_pid(), 1), &[mark]);
+            for (said, count) in letters {
+                letter(&here, said, &[mark; 2][..*count]);
+            }
+            let error = receive(there.into_raw_fd()).expect_err("it is garbled");
+            assert_eq!(error, HandoverError::Garbled, "{letters:?}");
+            drop(here);
+            assert_eq!(open_count(), before);
+        }
+        let (here, there) = pair(SocketType::SEQPACKET);
+        letter(&here, &hello(own_pid(), 1), &[mark]);
+        for (said, count) in [group("g", 2, 3), group("g", 2, 1), group("g", 1, 0), end] {
+            letter(&here, &said, &[mark; 2][..count]);
+        }
+        let whole = receive(there.into_raw_fd()).expect("all is there");
+        let group = whole.expect("a hand-over").take_group("g");
+        assert_eq!(group.expect("a group").len(), 5);
+    });
+}
+
 pub(crate) fn a_hand_over_is_received_once() {
     in_child(|| {
         let (here, there) = pair(SocketType::SEQPACKET);

@@ -28,6 +28,7 @@ pub(crate) fn run_if_asked() {
     match role.as_str() {
         "takes all" => takes_all(),
         "takes half" => takes_half(),
+        "takes groups" => takes_groups(),
         "looks at variables" => looks_at_variables(),
         "looks at signals" => looks_at_signals(),
         "converses" => converses(),
@@ -87,6 +88,26 @@ fn takes_all() {
     }
     assert!(is_close_on_exec(&handover));
     assert!(is_close_on_exec(handover.pidfd()));
+    assert_eq!(open_count(), standing() + OWN + marks.len());
+    handover.ready().expect("a predecessor");
+}
+
+fn takes_groups() {
+    let mut handover = received();
+    let marks = marks();
+    let names: Vec<&str> = handover.names().collect();
+    assert_eq!(names, ["many", "alone", "one"]);
+    assert!(handover.take("many").is_none());
+    assert!(handover.take("one").is_none());
+    let mut taken = Vec::new();
+    for name in ["alone", "one", "many"] {
+        let group = handover.take_group(name).expect("it was handed over");
+        assert!(handover.take_group(name).is_none());
+        taken.extend(group);
+    }
+    assert!(taken.iter().all(is_close_on_exec));
+    let inodes: Vec<u64> = taken.iter().map(|fd| inode(fd).1).collect();
+    assert_eq!(inodes, marks);
     assert_eq!(open_count(), standing() + OWN + marks.len());
     handover.ready().expect("a predecessor");
 }

@@ -124,7 +124,7 @@ pub(crate) fn any_bits_are_a_roster() {
             );
             let _ = (roster.reclaim(id, SlotId::MASTER), roster.finish(id));
             let _ = format!("{:?}", roster.held(index(slot)));
-            sync::recover(roster.held(index(slot)), id, |_| None);
+            sync::recover(roster.held(index(slot)), id, |_| None::<&sync::Mutex>);
         }
         let _ = (roster.claim_master(round), roster.taken().count());
     }

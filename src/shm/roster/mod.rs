@@ -332,6 +332,10 @@ impl sync::Roster for RosterMemory {
         }
     }
 
+    fn look_for(&self, owner: Owner) -> bool {
+        Self::look_for(self, owner)
+    }
+
     fn held(&self, index: SlotIndex) -> &Held {
         &self.at(index).held
     }
