@@ -1,7 +1,10 @@
 //! Counters against a model of them, on memory that is nothing but zeros when it begins; and the text
 //! that nginx prints.
 
-use forkmesh::sync::counters::{Counters, Line, MOST_LOOKS, Set, Stub, VALUES};
+use core::panic::AssertUnwindSafe;
+use std::panic::{catch_unwind, resume_unwind};
+
+use forkmesh::sync::counters::{Counters, Counting, Line, Set, Stub, VALUES};
 use forkmesh::table::SlotIndex;
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
@@ -120,13 +123,13 @@ proptest! {
 }
 
 /// As a kill does it: nothing comes after the changes.
-fn die_within(owner: forkmesh::sync::counters::Counting<'_, Stub>, changes: &[(usize, u64)]) {
-    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+fn die_within(owner: Counting<'_, Stub>, changes: &[(usize, u64)]) {
+    let panicked = catch_unwind(AssertUnwindSafe(|| {
         owner.update(|group| {
             changes
                 .iter()
                 .for_each(|(which, n)| group.add(ALL[*which], *n));
-            std::panic::resume_unwind(Box::new("killed"))
+            resume_unwind(Box::new("killed"))
         })
     }));
     assert!(panicked.is_err());
@@ -137,7 +140,6 @@ fn a_dead_writers_line_is_read() {
     let lines = [const { Line::new() }; 2];
     let counters = Counters::<Stub>::new(&lines);
     die_within(counters.own(index(0)).unwrap(), &[(1, 3), (4, 2)]);
-    assert!(MOST_LOOKS > 1);
     let seen = counters.snapshot();
     assert!(!seen.is_consistent());
     assert_eq!((seen.of(Stub::Handled), seen.of(Stub::Reading)), (3, 2));

@@ -4,9 +4,11 @@
 #[path = "support/mod.rs"]
 mod support;
 
+use core::panic::AssertUnwindSafe;
 use core::ptr::null_mut;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::time::{Duration, Instant};
+use core::time::Duration;
+use std::panic::{catch_unwind, resume_unwind};
+use std::time::Instant;
 
 use forkmesh::channel::Pair;
 use forkmesh::sync::{
