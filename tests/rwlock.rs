@@ -533,7 +533,7 @@ fn kills_at_random_instants() {
             let slot = id.index().as_usize();
             while shared.over.load(Relaxed) == 0 {
                 match slot % 3 {
-                    0 => shared.write(&member, 1_000),
+                    0 => shared.write(&member, 4_000),
                     _ => shared.read(&member),
                 }
                 shared.rounds[slot].fetch_add(1, Relaxed);
@@ -542,7 +542,7 @@ fn kills_at_random_instants() {
         })
     };
     let mut workers = ids.map(work);
-    for _ in 0..KILLS {
+    for kill in 0..KILLS {
         // Everybody gets on: nobody sleeps beside a free lock, or waits for the dead.
         for slot in 0..WORKERS {
             let before = shared.rounds[slot].load(Relaxed);
@@ -550,7 +550,10 @@ fn kills_at_random_instants() {
                 (shared.rounds[slot].load(Relaxed) > before + 1).then_some(())
             });
         }
-        let slot = random.next() as usize % WORKERS;
+        // Anybody, or whoever writes, or is about to let others in.
+        let anybody = random.next() as usize % WORKERS;
+        let owner = (kill % 2 == 0).then(|| in_time("an owner", || shared.lock.writer()));
+        let slot = owner.map_or(anybody, |owner| owner.index().as_usize());
         for _ in 0..random.next() % 1_000 {
             core::hint::spin_loop();
         }
