@@ -11,7 +11,8 @@ use rustix::io::Errno;
 
 use crate::support::{Limit, in_child, open_count};
 use crate::tools::{
-    Few, Folder, address, at, local, number, option, queue, socket_address, sockets, unix_client,
+    Few, Folder, address, at, local, number, option, pipe, queue, socket_address, sockets,
+    unix_client,
 };
 
 pub(crate) fn a_reload_keeps_adds_and_drops() {
@@ -253,9 +254,7 @@ pub(crate) fn a_group_grows_and_stays() {
     let mut look = |listeners: &mut Listeners<2, 8>, count: usize| {
         assert_eq!(sockets().len(), before.len() + count);
         for number in 0..count as u16 {
-            let (tell, told) = std::io::pipe()
-                .map(|(read, write)| (write, read))
-                .expect("a pipe");
+            let (told, tell) = pipe();
             in_child(|| {
                 let taken = listeners.take(number, 0).pop().expect("its own");
                 let inode = crate::tools::number(&taken.socket).to_ne_bytes();

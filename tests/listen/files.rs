@@ -1,6 +1,7 @@
 //! The files of unix sockets: whose they are, and who removes them.
 
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{UnixDatagram, UnixListener};
 
 use forkmesh::run::ListenFault;
@@ -59,7 +60,7 @@ pub(crate) fn a_live_socket_is_in_use() {
         None,
     );
     let socket = socket.expect("a socket");
-    let address = rustix::net::SocketAddrUnix::new(&path).expect("a path");
+    let address = rustix::net::SocketAddrUnix::new(path.as_os_str().as_bytes()).expect("a path");
     rustix::net::bind(&socket, &address).expect("a free path");
     refused("it will listen");
     assert_eq!(folder.files().len(), 1);

@@ -7,9 +7,9 @@ use std::net::UdpSocket;
 use forkmesh::run::{Listening, Sender, Sharing, WhyNot};
 use forkmesh::table::SlotId;
 use forkmesh::wire::Message;
-use rustix::fd::OwnedFd;
+use rustix::io::fcntl_dupfd_cloexec;
 
-use crate::tools::{address, at, local, socket_address, sockets, sockets_of};
+use crate::tools::{address, at, lent, local, socket_address, sockets, sockets_of};
 use crate::world::World;
 
 const FLOWS: usize = 60;
@@ -102,9 +102,8 @@ pub(crate) fn a_worker_holds_its_own() {
 
 pub(crate) fn an_adoption_is_the_masters_alone() {
     let socket = || {
-        Some(OwnedFd::from(
-            UdpSocket::bind("127.0.0.1:0").expect("a port"),
-        ))
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        Some(fcntl_dupfd_cloexec(lent(&socket), 3).expect("a copy"))
     };
     let master = Sender {
         pid: None,

@@ -18,7 +18,7 @@ use rustix::net::{
 use rustix::process::{PidfdFlags, WaitId, WaitIdOptions, getpid, pidfd_open, waitid};
 
 use crate::support::{alone, in_child, open_count, wait_readable};
-use crate::tools::{Folder, address, at, local, number, sockets, unix_client};
+use crate::tools::{Folder, address, at, lent, local, number, pipe, sockets, unix_client};
 
 /// The variable that makes this binary another program than the tests: its unix socket's path.
 const ROLE: &str = "FORKMESH_TEST_TAKES";
@@ -66,7 +66,7 @@ pub(crate) fn run_if_asked() {
     };
     assert!(all.contains(one) && all.contains(unix) && !all.contains(udp));
     for (number, inode) in group.iter().enumerate() {
-        let mut tell = std::io::pipe().expect("a pipe");
+        let tell = pipe();
         in_child(|| {
             let taken = listeners.take(number as u16, 0);
             let own = taken
@@ -76,7 +76,7 @@ pub(crate) fn run_if_asked() {
             rustix::io::write(&tell.1, &self::number(&own.socket).to_ne_bytes()).expect("a pipe");
         });
         let mut bytes = [0; 8];
-        std::io::Read::read_exact(&mut tell.0, &mut bytes).expect("it was told");
+        assert_eq!(rustix::io::read(&tell.0, &mut bytes), Ok(8));
         assert_eq!(u64::from_ne_bytes(bytes), *inode, "in its order");
     }
     handover.ready().expect("a predecessor");
@@ -99,7 +99,7 @@ pub(crate) fn a_successor_takes_the_same_sockets() {
         // What the kernel calls them: in the order of the list.
         let mut order = Vec::new();
         for number in 0..3 {
-            let (read, write) = std::io::pipe().expect("a pipe");
+            let (read, write) = pipe();
             in_child(|| {
                 for taken in listeners.take(number, 0) {
                     let inode = self::number(&taken.socket).to_ne_bytes();
@@ -160,7 +160,7 @@ pub(crate) fn a_successor_takes_the_same_sockets() {
 
 /// Runs this in a process of its own, which says a number.
 fn in_child_with(body: impl FnOnce() -> i32) -> i32 {
-    let (read, write) = std::io::pipe().expect("a pipe");
+    let (read, write) = pipe();
     in_child(|| {
         let said = body();
         rustix::io::write(&write, &said.to_ne_bytes()).expect("a reader");
@@ -226,7 +226,7 @@ fn open(named: &[(&str, &[BorrowedFd<'_>])], list: &[Listen]) -> Result<Listener
 pub(crate) fn odd_descriptors_are_refused() {
     in_child(|| {
         let folder = Folder::new();
-        let (pipe, _write) = std::io::pipe().expect("a pipe");
+        let (pipe, _write) = pipe();
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let there = listener.local_addr().expect("an address");
         let connected = TcpStream::connect(there).expect("it listens");
@@ -241,22 +241,22 @@ pub(crate) fn odd_descriptors_are_refused() {
         let packets = kind(AddressFamily::UNIX, SocketType::SEQPACKET);
         let netlink = kind(AddressFamily::NETLINK, SocketType::RAW);
         let unix = UnixListener::bind(folder.path("s")).expect("a free path");
-        let copy = fcntl_dupfd_cloexec(&listener, 3).expect("a copy");
+        let copy = fcntl_dupfd_cloexec(lent(&listener), 3).expect("a copy");
         let odd: [&[BorrowedFd<'_>]; 14] = [
             &[pipe.as_fd()],
-            &[connected.as_fd()],
-            &[accepted.as_fd()],
-            &[udp.as_fd()],
-            &[stream.as_fd()],
+            &[lent(&connected)],
+            &[lent(&accepted)],
+            &[lent(&udp)],
+            &[lent(&stream)],
             &[unbound.as_fd()],
             &[unnamed.as_fd()],
             &[packets.as_fd()],
             &[netlink.as_fd()],
-            &[listener.as_fd(), pipe.as_fd()],
-            &[listener.as_fd(), copy.as_fd()],
-            &[listener.as_fd(), unix.as_fd()],
-            &[listener.as_fd(), unconnected.as_fd()],
-            &[unix.as_fd(), unix.as_fd()],
+            &[lent(&listener), pipe.as_fd()],
+            &[lent(&listener), copy.as_fd()],
+            &[lent(&listener), lent(&unix)],
+            &[lent(&listener), lent(&unconnected)],
+            &[lent(&unix), lent(&unix)],
         ];
         let before = open_count();
         for (at, group) in odd.into_iter().enumerate() {
@@ -281,10 +281,10 @@ pub(crate) fn odd_descriptors_are_refused() {
         }
         // It was bound for all workers, and cannot be one for each.
         let wanted = Listen::new(there.into()).per_worker(true);
-        let refused = open(&[(NAME, &[listener.as_fd()])], &[wanted]);
+        let refused = open(&[(NAME, &[lent(&listener)])], &[wanted]);
         assert!(matches!(refused, Err(ListenFault::Fixed(_))));
         // One that blocks does not any more.
-        let taken = open(&[(NAME, &[listener.as_fd()])], &[Listen::new(there.into())]);
+        let taken = open(&[(NAME, &[lent(&listener)])], &[Listen::new(there.into())]);
         let _taken = taken.expect("it is one");
         let accepted = listener.accept().map(drop).expect_err("nobody comes");
         assert_eq!(accepted.kind(), std::io::ErrorKind::WouldBlock);
@@ -299,8 +299,8 @@ pub(crate) fn what_is_not_asked_for_is_closed() {
         let files = folder.files();
         let before = open_count();
         let named: [(&str, &[BorrowedFd<'_>]); 2] = [
-            (NAME, &[listener.as_fd()]),
-            ("forkmesh.listen.1", &[unix.as_fd()]),
+            (NAME, &[lent(&listener)]),
+            ("forkmesh.listen.1", &[lent(&unix)]),
         ];
         let opened = open(&named, &[local()]).expect("free");
         assert_ne!(
@@ -317,7 +317,7 @@ pub(crate) fn what_is_not_asked_for_is_closed() {
             "forkmesh.listen.0.file.1",
             "listen",
         ] {
-            let mut handover = handed_over(&[(name, &[listener.as_fd()])]);
+            let mut handover = handed_over(&[(name, &[lent(&listener)])]);
             let mut listeners: Listeners = Listeners::new();
             listeners
                 .open(&[local()], 1, Some(&mut handover))

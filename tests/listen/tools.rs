@@ -4,10 +4,11 @@ use core::net::SocketAddr;
 use core::sync::atomic::{AtomicU32, Ordering};
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use forkmesh::run::{Address, Listen, Listeners};
-use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::net::{AddressFamily, SocketType, connect, socket_with};
 
 use crate::support::{inode, open_in};
@@ -130,6 +131,20 @@ pub(crate) fn unix_client(path: &std::path::Path) -> rustix::io::Result<OwnedFd>
         rustix::net::SocketFlags::CLOEXEC,
         None,
     )?;
-    connect(&client, &rustix::net::SocketAddrUnix::new(path)?)?;
+    connect(
+        &client,
+        &rustix::net::SocketAddrUnix::new(path.as_os_str().as_bytes())?,
+    )?;
     Ok(client)
+}
+
+/// A descriptor of std's, in the library's own terms.
+pub(crate) fn lent(whose: &impl std::os::fd::AsRawFd) -> BorrowedFd<'_> {
+    // SAFETY: it is open for as long as its owner is borrowed.
+    unsafe { BorrowedFd::borrow_raw(whose.as_raw_fd()) }
+}
+
+/// A pipe: where to read, and where to write.
+pub(crate) fn pipe() -> (OwnedFd, OwnedFd) {
+    rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("two descriptors")
 }
