@@ -1,14 +1,10 @@
 //! Counters against a model of them, on memory that is nothing but zeros when it begins; and the text
 //! that nginx prints.
 
-<<<<<<< HEAD
-use forkmesh::sync::counters::{Counters, Line, Set, Stub, VALUES};
-=======
 use core::panic::AssertUnwindSafe;
 use std::panic::{catch_unwind, resume_unwind};
 
 use forkmesh::sync::counters::{Counters, Counting, Line, Set, Stub, VALUES};
->>>>>>> e7e8a630a820c1f508f8efaa2ac3f155ae6cccde
 use forkmesh::table::SlotIndex;
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
@@ -127,13 +123,8 @@ proptest! {
 }
 
 /// As a kill does it: nothing comes after the changes.
-<<<<<<< HEAD
-fn die_within(owner: forkmesh::sync::counters::Counting<'_, Stub>, changes: &[(usize, u64)]) {
-    let panicked = std::panic::catch_unwind(core::panic::AssertUnwindSafe(|| {
-=======
 fn die_within(owner: Counting<'_, Stub>, changes: &[(usize, u64)]) {
     let panicked = catch_unwind(AssertUnwindSafe(|| {
->>>>>>> e7e8a630a820c1f508f8efaa2ac3f155ae6cccde
         owner.update(|group| {
             changes
                 .iter()
