@@ -255,7 +255,7 @@ pub(crate) fn both_ends_learn_that_the_other_is_gone() {
             Err(why) => break why,
         }
     };
-    assert_eq!(ended, ReceiveError::Gone);
+    assert_eq!(ended, ReceiveError::Unread);
     assert_eq!(said.len(), 1, "what it said last is read");
     assert_eq!(parent.receive(&mut inbox), Err(ReceiveError::Gone));
 
