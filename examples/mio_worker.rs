@@ -4,8 +4,8 @@
 use core::time::Duration;
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, RawFd};
 
+use forkmesh::fd::{AsRawFd, RawFd};
 use forkmesh::machine::Config;
 use forkmesh::run::{Event, Exit, Master, Sources, Worker};
 use mio::net::{TcpListener, TcpStream};

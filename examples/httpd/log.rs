@@ -10,11 +10,11 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::fs::fchown;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use forkmesh::run::Identity;
-use rustix::fs::{Gid, Uid};
 
 use crate::response::Status;
 
@@ -26,12 +26,12 @@ pub(crate) struct Log {
     lines: Vec<u8>,
     failed: bool,
     /// Whose the file is to be, where that can be said.
-    owner: Option<(Uid, Gid)>,
+    owner: Option<(u32, u32)>,
 }
 
 impl Log {
     pub(crate) fn open(path: &Path, owner: Option<&Identity>) -> Result<Self, String> {
-        let owner = owner.map(|who| (Uid::from_raw(who.uid()), Gid::from_raw(who.gid())));
+        let owner = owner.map(|who| (who.uid(), who.gid()));
         let cannot = |why| format!("log {}: {why}", path.display());
         Ok(Self {
             path: path.to_owned(),
@@ -88,12 +88,12 @@ impl Log {
 }
 
 /// A worker may not give its file away; it is its own anyhow.
-fn append(path: &Path, owner: Option<(Uid, Gid)>) -> io::Result<File> {
+fn append(path: &Path, owner: Option<(u32, u32)>) -> io::Result<File> {
     let file = File::options().append(true).create(true).open(path)?;
     if let Some((uid, gid)) = owner
         && rustix::process::geteuid().is_root()
     {
-        rustix::fs::fchown(&file, Some(uid), Some(gid))?;
+        fchown(&file, Some(uid), Some(gid))?;
     }
     Ok(file)
 }

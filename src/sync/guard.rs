@@ -39,7 +39,7 @@ pub enum NotLocked {
     Busy,
     /// An owner found the data half-written and did not repair it; see [`Mutex::clear_poison`].
     Poisoned,
-    /// The slot already holds, or is about to lock, [`Held::MOST`] mutexes.
+    /// The slot already holds, or is about to lock, [`Held::MOST`](super::Held::MOST) mutexes.
     TooMany,
 }
 

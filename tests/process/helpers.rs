@@ -288,7 +288,7 @@ pub(crate) fn a_program_costs_the_master_nothing() {
         });
         for _ in 0..20 {
             let mut waiting = [rustix::event::PollFd::new(
-                &world.master,
+                &*world.master,
                 rustix::event::PollFlags::IN,
             )];
             let most = rustix::event::Timespec {
