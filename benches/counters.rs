@@ -46,7 +46,7 @@ const OURS: &str = "forkmesh, add";
 
 fn main() {
     let is_bench = std::env::args().any(|argument| argument == "--bench");
-    let (rounds, turns) = if is_bench { (60, 200_000) } else { (1, 1000) };
+    let (rounds, turns) = if is_bench { (30, 4_000_000) } else { (1, 1000) };
 
     let rows = [
         Row {
@@ -75,7 +75,7 @@ fn main() {
         run: |_, turns| {
             let arena = Page::<Arena>::new();
             let counters = Counters::<Stub>::new(&arena.lines);
-            let turns = turns / 100;
+            let turns = (turns / 10_000).max(1);
             let start = now_ns();
             (0..turns).for_each(|_| {
                 black_box(counters.snapshot());

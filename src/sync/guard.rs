@@ -39,7 +39,7 @@ pub enum NotLocked {
     Busy,
     /// An owner found the data half-written and did not repair it; see [`Mutex::clear_poison`].
     Poisoned,
-    /// The slot already holds, or is about to lock, [`Held::MOST`] mutexes.
+    /// The slot already holds, or is about to lock, [`Held::MOST`](super::Held::MOST) locks.
     TooMany,
 }
 
@@ -67,6 +67,7 @@ struct Hold<'a> {
 }
 
 impl<'a> Locked<'a> {
+    #[inline]
     pub(super) fn new(mutex: &'a Mutex, entry: Entry<'a>, word: Word) -> Self {
         let hold = |leaves| Hold {
             mutex,
@@ -96,6 +97,7 @@ impl<'a> Torn<'a> {
 }
 
 impl Drop for Hold<'_> {
+    #[inline]
     fn drop(&mut self) {
         if kill::is_dead() {
             return;
@@ -110,6 +112,7 @@ impl Drop for Hold<'_> {
 }
 
 /// Whether this thread unwinds.
+#[inline]
 pub(super) fn is_panicking() -> bool {
     #[cfg(all(feature = "std", not(loom)))]
     return std::thread::panicking();

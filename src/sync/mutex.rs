@@ -82,7 +82,7 @@ use core::fmt;
 use super::atomic::Ordering;
 use super::guard::{Locked, NotLocked};
 use super::held::{MutexName, Robust};
-use super::member::Member;
+use super::member::{Entry, Member};
 use super::sleep::{Patience, SleepWord, Waiting, Waking};
 use super::word::{Owner, Word};
 use crate::table::SlotId;
@@ -121,6 +121,7 @@ impl Mutex {
     /// # Errors
     ///
     /// [`NotLocked::Poisoned`] and [`NotLocked::TooMany`].
+    #[inline]
     pub fn lock<'a>(
         &'a self,
         member: &Member<'a>,
@@ -134,6 +135,7 @@ impl Mutex {
     /// # Errors
     ///
     /// Any [`NotLocked`].
+    #[inline]
     pub fn lock_timeout<'a>(
         &'a self,
         member: &Member<'a>,
@@ -148,6 +150,7 @@ impl Mutex {
     /// # Errors
     ///
     /// Any [`NotLocked`].
+    #[inline]
     pub fn try_lock<'a>(
         &'a self,
         member: &Member<'a>,
@@ -173,6 +176,7 @@ impl Mutex {
             .is_ok()
     }
 
+    #[inline]
     fn acquire<'a>(
         &'a self,
         member: &Member<'a>,
@@ -180,7 +184,21 @@ impl Mutex {
         patience: Patience,
     ) -> Result<Locked<'a>, NotLocked> {
         let entry = member.claim(name).ok_or(NotLocked::TooMany)?;
-        match self.take(member, &mut Waiting::new(patience)) {
+        match self.take_at_once(member) {
+            Some(word) => Ok(Locked::new(self, entry, word)),
+            None => self.acquire_from_another(member, entry, patience),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn acquire_from_another<'a>(
+        &'a self,
+        member: &Member<'a>,
+        entry: Entry<'a>,
+        patience: Patience,
+    ) -> Result<Locked<'a>, NotLocked> {
+        match self.take_from_another(member, &mut Waiting::new(patience)) {
             Ok(word) => Ok(Locked::new(self, entry, word)),
             Err(error) => {
                 entry.clear();
@@ -190,20 +208,23 @@ impl Mutex {
     }
 
     /// Makes the word ours, and returns what it is then.
-    #[inline]
     pub(super) fn take(
         &self,
         member: &Member<'_>,
         waiting: &mut Waiting,
     ) -> Result<Word, NotLocked> {
-        let seen = self.look();
-        if seen.owner().is_none() && !seen.is_poisoned() {
-            let taken = seen.taken_by(Owner::of(member.id()), waiting.has_slept());
-            if self.exchange(seen, taken) {
-                return Ok(taken);
-            }
+        match self.take_at_once(member) {
+            Some(word) => Ok(word),
+            None => self.take_from_another(member, waiting),
         }
-        self.take_from_another(member, waiting)
+    }
+
+    /// Takes a word that says nothing at all: free, nobody waits, nobody has died.
+    #[inline]
+    fn take_at_once(&self, member: &Member<'_>) -> Option<Word> {
+        let taken = Word::FREE.taken_by(member.owner(), false);
+        let is_ours = self.look() == Word::FREE && self.exchange(Word::FREE, taken);
+        is_ours.then_some(taken)
     }
 
     #[cold]
@@ -212,7 +233,7 @@ impl Mutex {
         member: &Member<'_>,
         waiting: &mut Waiting,
     ) -> Result<Word, NotLocked> {
-        let owner = Owner::of(member.id());
+        let owner = member.owner();
         loop {
             let seen = self.look();
             if seen.is_poisoned() {
@@ -254,18 +275,21 @@ impl Mutex {
     /// Acquire: pairs with the Release of the exchange that made the owner one. A process that owns
     /// the mutex was in the roster before, so whoever sees it here and then asks the roster does not
     /// get an older answer, about the life that the slot had before.
+    #[inline]
     fn look(&self) -> Word {
         Word(self.word.word().load(Ordering::Acquire))
     }
 
     /// Acquire: pairs with the Release of `unlock`, of `recover` and of `clear_poison`, and orders
     /// the data. Release: the name in [`Held`] stays before the word that names its owner.
+    #[inline]
     fn exchange(&self, seen: Word, new: Word) -> bool {
         let word = self.word.word();
         word.compare_exchange(seen.0, new.0, Ordering::AcqRel, Ordering::Relaxed)
             .is_ok()
     }
 
+    #[inline]
     pub(super) fn unlock(&self, leaves: Word) {
         // Release: pairs with the Acquire of `exchange` in the next owner.
         let before = Word(self.word.word().swap(leaves.0, Ordering::Release));
