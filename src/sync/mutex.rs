@@ -185,20 +185,21 @@ impl Mutex {
     ) -> Result<Locked<'a>, NotLocked> {
         let entry = member.claim(name).ok_or(NotLocked::TooMany)?;
         match self.take_at_once(member) {
-            Some(word) => Ok(Locked::new(self, entry, word)),
-            None => self.acquire_from_another(member, entry, patience),
+            Ok(word) => Ok(Locked::new(self, entry, word)),
+            Err(seen) => self.acquire_later(member, entry, patience, seen),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn acquire_from_another<'a>(
+    fn acquire_later<'a>(
         &'a self,
         member: &Member<'a>,
         entry: Entry<'a>,
         patience: Patience,
+        seen: Word,
     ) -> Result<Locked<'a>, NotLocked> {
-        match self.take_from_another(member, &mut Waiting::new(patience)) {
+        match self.take_later(member, &mut Waiting::new(patience), seen) {
             Ok(word) => Ok(Locked::new(self, entry, word)),
             Err(error) => {
                 entry.clear();
@@ -214,44 +215,52 @@ impl Mutex {
         waiting: &mut Waiting,
     ) -> Result<Word, NotLocked> {
         match self.take_at_once(member) {
-            Some(word) => Ok(word),
-            None => self.take_from_another(member, waiting),
+            Ok(word) => Ok(word),
+            Err(seen) => self.take_later(member, waiting, seen),
         }
     }
 
-    /// Takes a word that says nothing at all: free, nobody waits, nobody has died.
+    /// Takes a word that says nothing at all: free, nobody waits, nobody has died. Else, what it says.
     #[inline]
-    fn take_at_once(&self, member: &Member<'_>) -> Option<Word> {
+    fn take_at_once(&self, member: &Member<'_>) -> Result<Word, Word> {
         let taken = Word::FREE.taken_by(member.owner(), false);
-        let is_ours = self.look() == Word::FREE && self.exchange(Word::FREE, taken);
-        is_ours.then_some(taken)
+        let seen = self.look();
+        if seen != Word::FREE {
+            return Err(seen);
+        }
+        if self.exchange(seen, taken) {
+            return Ok(taken);
+        }
+        Err(self.look())
     }
 
     #[cold]
-    fn take_from_another(
+    fn take_later(
         &self,
         member: &Member<'_>,
         waiting: &mut Waiting,
+        mut seen: Word,
     ) -> Result<Word, NotLocked> {
-        let owner = member.owner();
         loop {
-            let seen = self.look();
             if seen.is_poisoned() {
                 return Err(NotLocked::Poisoned);
             }
             let free = match seen.owner() {
-                None => seen,
-                Some(_) if waiting.spins() => continue,
-                Some(rival) if member.finds_dead(rival, waiting) => seen.vacated(),
+                None => Some(seen),
+                Some(_) if waiting.spins() => None,
+                Some(rival) if member.finds_dead(rival, waiting) => Some(seen.vacated()),
                 Some(_) => {
                     self.wait(seen, waiting)?;
-                    continue;
+                    None
                 }
             };
-            let taken = free.taken_by(owner, waiting.has_slept());
-            if self.exchange(seen, taken) {
-                return Ok(taken);
+            if let Some(free) = free {
+                let taken = free.taken_by(member.owner(), waiting.has_slept());
+                if self.exchange(seen, taken) {
+                    return Ok(taken);
+                }
             }
+            seen = self.look();
         }
     }
 
