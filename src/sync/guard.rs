@@ -69,20 +69,29 @@ struct Hold<'a> {
 impl<'a> Locked<'a> {
     #[inline]
     pub(super) fn new(mutex: &'a Mutex, entry: Entry<'a>, word: Word) -> Self {
-        let hold = |leaves| Hold {
+        if word.has_died() {
+            let hold = Hold::new(mutex, entry, Word::POISONED);
+            Self::OwnerDied(Torn { hold })
+        } else {
+            Self::clean(mutex, entry)
+        }
+    }
+
+    #[inline]
+    pub(super) fn clean(mutex: &'a Mutex, entry: Entry<'a>) -> Self {
+        let _hold = Hold::new(mutex, entry, Word::FREE);
+        Self::Clean(Guard { _hold })
+    }
+}
+
+impl<'a> Hold<'a> {
+    #[inline]
+    fn new(mutex: &'a Mutex, entry: Entry<'a>, leaves: Word) -> Self {
+        Self {
             mutex,
             entry,
             leaves,
             in_panic: is_panicking(),
-        };
-        if word.has_died() {
-            Self::OwnerDied(Torn {
-                hold: hold(Word::POISONED),
-            })
-        } else {
-            Self::Clean(Guard {
-                _hold: hold(Word::FREE),
-            })
         }
     }
 }

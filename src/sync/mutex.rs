@@ -185,7 +185,7 @@ impl Mutex {
     ) -> Result<Locked<'a>, NotLocked> {
         let entry = member.claim(name).ok_or(NotLocked::TooMany)?;
         match self.take_at_once(member) {
-            Ok(word) => Ok(Locked::new(self, entry, word)),
+            Ok(_) => Ok(Locked::clean(self, entry)),
             Err(seen) => self.acquire_later(member, entry, patience, seen),
         }
     }
