@@ -43,10 +43,10 @@ fn main() {
 const PLACES: usize = 4;
 const WORDS: usize = size_of::<RwLock<PLACES>>() / 4;
 const SLOTS: usize = 7;
-const WORKERS: usize = 6;
+const WORKERS: usize = 4;
 /// The slot of the test itself.
 const MASTER: usize = 6;
-const KILLS: u32 = 200;
+const KILLS: u32 = 100;
 
 /// What the processes share: zeros, to begin with.
 #[repr(C)]
@@ -532,8 +532,8 @@ fn kills_at_random_instants() {
             let member = shared.member(id);
             let slot = id.index().as_usize();
             while shared.over.load(Relaxed) == 0 {
-                match slot % 3 {
-                    0 => shared.write(&member, 4_000),
+                match slot % 2 {
+                    0 => shared.write(&member, 2_000),
                     _ => shared.read(&member),
                 }
                 shared.rounds[slot].fetch_add(1, Relaxed);

@@ -39,7 +39,7 @@ pub enum NotLocked {
     Busy,
     /// An owner found the data half-written and did not repair it; see [`Mutex::clear_poison`].
     Poisoned,
-    /// The slot already holds, or is about to lock, [`Held::MOST`](super::Held::MOST) mutexes.
+    /// The slot already holds, or is about to lock, [`Held::MOST`](super::Held::MOST) locks.
     TooMany,
 }
 
@@ -67,21 +67,31 @@ struct Hold<'a> {
 }
 
 impl<'a> Locked<'a> {
+    #[inline]
     pub(super) fn new(mutex: &'a Mutex, entry: Entry<'a>, word: Word) -> Self {
-        let hold = |leaves| Hold {
+        if word.has_died() {
+            let hold = Hold::new(mutex, entry, Word::POISONED);
+            Self::OwnerDied(Torn { hold })
+        } else {
+            Self::clean(mutex, entry)
+        }
+    }
+
+    #[inline]
+    pub(super) fn clean(mutex: &'a Mutex, entry: Entry<'a>) -> Self {
+        let _hold = Hold::new(mutex, entry, Word::FREE);
+        Self::Clean(Guard { _hold })
+    }
+}
+
+impl<'a> Hold<'a> {
+    #[inline]
+    fn new(mutex: &'a Mutex, entry: Entry<'a>, leaves: Word) -> Self {
+        Self {
             mutex,
             entry,
             leaves,
             in_panic: is_panicking(),
-        };
-        if word.has_died() {
-            Self::OwnerDied(Torn {
-                hold: hold(Word::POISONED),
-            })
-        } else {
-            Self::Clean(Guard {
-                _hold: hold(Word::FREE),
-            })
         }
     }
 }
@@ -96,6 +106,7 @@ impl<'a> Torn<'a> {
 }
 
 impl Drop for Hold<'_> {
+    #[inline]
     fn drop(&mut self) {
         if kill::is_dead() {
             return;
@@ -110,6 +121,7 @@ impl Drop for Hold<'_> {
 }
 
 /// Whether this thread unwinds.
+#[inline]
 pub(super) fn is_panicking() -> bool {
     #[cfg(all(feature = "std", not(loom)))]
     return std::thread::panicking();

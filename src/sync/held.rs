@@ -59,6 +59,7 @@ impl Held {
     }
 
     /// Takes an entry, with this in it; `None` if there is no room.
+    #[cold]
     pub(super) fn take(&self, value: u64) -> Option<&AtomicU64> {
         // Relaxed: what follows is the compare-and-exchange on the mutex, which releases, so the
         // name is there before it. Compare-and-exchange and no store: threads share the row.

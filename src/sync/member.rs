@@ -31,6 +31,7 @@ pub struct Member<'r> {
     held: &'r Held,
     own: Option<Entry<'r>>,
     id: SlotId,
+    owner: Owner,
 }
 
 /// A place for a name, in the hands of one thread.
@@ -51,6 +52,7 @@ impl<'r> Member<'r> {
             held,
             own,
             id,
+            owner: Owner::of(id),
         }
     }
 
@@ -64,6 +66,7 @@ impl<'r> Member<'r> {
             held: roster.held(id.index()),
             own: None,
             id,
+            owner: Owner::of(id),
         }
     }
 
@@ -71,6 +74,12 @@ impl<'r> Member<'r> {
     #[must_use]
     pub const fn id(&self) -> SlotId {
         self.id
+    }
+
+    /// What a lock says of it.
+    #[inline]
+    pub(super) const fn owner(&self) -> Owner {
+        self.owner
     }
 
     /// Writes a name down; `None` if there is no room.
@@ -95,6 +104,7 @@ impl<'r> Member<'r> {
 }
 
 impl<'r> Entry<'r> {
+    #[inline]
     const fn new(name: &'r AtomicU64) -> Self {
         Self {
             name,
@@ -103,6 +113,7 @@ impl<'r> Entry<'r> {
     }
 
     // Relaxed, here and below: none but this thread writes here while its process lives.
+    #[inline]
     fn is_idle(self) -> bool {
         self.name.load(Ordering::Relaxed) == OURS
     }

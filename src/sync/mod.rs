@@ -1,4 +1,5 @@
-//! What processes agree by: atomic words that a model can watch, and a mutex whose owner may die.
+//! What processes agree by: atomic words that a model can watch, locks whose owners may die, and
+//! counters that outlive who counted.
 //!
 //! ```text
 //!                  in shared memory                         in each process
@@ -6,10 +7,13 @@
 //!   Mutex   ┌───────────────────────────┐        ┌──────────────────────────────────┐
 //!           │ who owns · waiters · died │◄───────┤ Member: my id, my row, the roster│
 //!           └───────────────────────────┘        └───────┬──────────────────────────┘
-//!   Held    ┌───────────────────────────┐                │ writes the name of a mutex here
-//!   (a slot)│ 8 names of mutexes        │◄───────────────┘ before it touches the mutex
+//!   Held    ┌───────────────────────────┐                │ writes the name of a lock here
+//!   (a slot)│ 8 names of locks          │◄───────────────┘ before it touches the mutex
 //!           └─────────────▲─────────────┘
 //!                         └── recover() reads them, once the slot's process has been reaped
+//!
+//!   RwLock     a mutex for writers, and a place for each reader, which names it
+//!   counters   a line for each slot, which its process alone writes
 //! ```
 //!
 //! Nothing here knows where its words lie: every type that is shared is made of atomics, has a fixed
@@ -26,6 +30,9 @@
 //!   critical section is told (model `killed_at_every_step`).
 //! - A kill at any store leaves nobody asleep for ever (models `killed_at_every_step`,
 //!   `recovery_is_killed_at_every_step`, `without_a_master`).
+//! - Without a master, waiters find the dead by themselves (models `waiters_ask_for_themselves`,
+//!   `a_dead_reader_is_asked_after`, `a_dead_writer_is_asked_after`, test
+//!   `a_stopped_master_is_not_waited_for`).
 //! - The same holds for real processes and real kills (test `kills_at_random_instants`).
 //! - No operation is sequentially consistent and none needs to be; every ordering names its partner.
 //! - A kill lands between two instructions, and so what counts for what it leaves behind is the

@@ -82,7 +82,7 @@ use core::fmt;
 use super::atomic::Ordering;
 use super::guard::{Locked, NotLocked};
 use super::held::{MutexName, Robust};
-use super::member::Member;
+use super::member::{Entry, Member};
 use super::sleep::{Patience, SleepWord, Waiting, Waking};
 use super::word::{Owner, Word};
 use crate::table::SlotId;
@@ -121,6 +121,7 @@ impl Mutex {
     /// # Errors
     ///
     /// [`NotLocked::Poisoned`] and [`NotLocked::TooMany`].
+    #[inline]
     pub fn lock<'a>(
         &'a self,
         member: &Member<'a>,
@@ -134,6 +135,7 @@ impl Mutex {
     /// # Errors
     ///
     /// Any [`NotLocked`].
+    #[inline]
     pub fn lock_timeout<'a>(
         &'a self,
         member: &Member<'a>,
@@ -148,6 +150,7 @@ impl Mutex {
     /// # Errors
     ///
     /// Any [`NotLocked`].
+    #[inline]
     pub fn try_lock<'a>(
         &'a self,
         member: &Member<'a>,
@@ -173,6 +176,7 @@ impl Mutex {
             .is_ok()
     }
 
+    #[inline]
     fn acquire<'a>(
         &'a self,
         member: &Member<'a>,
@@ -180,7 +184,22 @@ impl Mutex {
         patience: Patience,
     ) -> Result<Locked<'a>, NotLocked> {
         let entry = member.claim(name).ok_or(NotLocked::TooMany)?;
-        match self.take(member, &mut Waiting::new(patience)) {
+        match self.take_at_once(member) {
+            Ok(_) => Ok(Locked::clean(self, entry)),
+            Err(seen) => self.acquire_later(member, entry, patience, seen),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn acquire_later<'a>(
+        &'a self,
+        member: &Member<'a>,
+        entry: Entry<'a>,
+        patience: Patience,
+        seen: Word,
+    ) -> Result<Locked<'a>, NotLocked> {
+        match self.take_later(member, &mut Waiting::new(patience), seen) {
             Ok(word) => Ok(Locked::new(self, entry, word)),
             Err(error) => {
                 entry.clear();
@@ -190,47 +209,58 @@ impl Mutex {
     }
 
     /// Makes the word ours, and returns what it is then.
-    #[inline]
     pub(super) fn take(
         &self,
         member: &Member<'_>,
         waiting: &mut Waiting,
     ) -> Result<Word, NotLocked> {
-        let seen = self.look();
-        if seen.owner().is_none() && !seen.is_poisoned() {
-            let taken = seen.taken_by(Owner::of(member.id()), waiting.has_slept());
-            if self.exchange(seen, taken) {
-                return Ok(taken);
-            }
+        match self.take_at_once(member) {
+            Ok(word) => Ok(word),
+            Err(seen) => self.take_later(member, waiting, seen),
         }
-        self.take_from_another(member, waiting)
+    }
+
+    /// Takes a word that says nothing at all: free, nobody waits, nobody has died. Else, what it says.
+    #[inline]
+    fn take_at_once(&self, member: &Member<'_>) -> Result<Word, Word> {
+        let taken = Word::FREE.taken_by(member.owner(), false);
+        let seen = self.look();
+        if seen != Word::FREE {
+            return Err(seen);
+        }
+        if self.exchange(seen, taken) {
+            return Ok(taken);
+        }
+        Err(self.look())
     }
 
     #[cold]
-    fn take_from_another(
+    fn take_later(
         &self,
         member: &Member<'_>,
         waiting: &mut Waiting,
+        mut seen: Word,
     ) -> Result<Word, NotLocked> {
-        let owner = Owner::of(member.id());
         loop {
-            let seen = self.look();
             if seen.is_poisoned() {
                 return Err(NotLocked::Poisoned);
             }
             let free = match seen.owner() {
-                None => seen,
-                Some(_) if waiting.spins() => continue,
-                Some(rival) if member.finds_dead(rival, waiting) => seen.vacated(),
+                None => Some(seen),
+                Some(_) if waiting.spins() => None,
+                Some(rival) if member.finds_dead(rival, waiting) => Some(seen.vacated()),
                 Some(_) => {
                     self.wait(seen, waiting)?;
-                    continue;
+                    None
                 }
             };
-            let taken = free.taken_by(owner, waiting.has_slept());
-            if self.exchange(seen, taken) {
-                return Ok(taken);
+            if let Some(free) = free {
+                let taken = free.taken_by(member.owner(), waiting.has_slept());
+                if self.exchange(seen, taken) {
+                    return Ok(taken);
+                }
             }
+            seen = self.look();
         }
     }
 
@@ -254,18 +284,21 @@ impl Mutex {
     /// Acquire: pairs with the Release of the exchange that made the owner one. A process that owns
     /// the mutex was in the roster before, so whoever sees it here and then asks the roster does not
     /// get an older answer, about the life that the slot had before.
+    #[inline]
     fn look(&self) -> Word {
         Word(self.word.word().load(Ordering::Acquire))
     }
 
     /// Acquire: pairs with the Release of `unlock`, of `recover` and of `clear_poison`, and orders
     /// the data. Release: the name in [`Held`] stays before the word that names its owner.
+    #[inline]
     fn exchange(&self, seen: Word, new: Word) -> bool {
         let word = self.word.word();
         word.compare_exchange(seen.0, new.0, Ordering::AcqRel, Ordering::Relaxed)
             .is_ok()
     }
 
+    #[inline]
     pub(super) fn unlock(&self, leaves: Word) {
         // Release: pairs with the Acquire of `exchange` in the next owner.
         let before = Word(self.word.word().swap(leaves.0, Ordering::Release));

@@ -17,7 +17,7 @@ use super::held::MutexName;
 use super::member::{Entry, Member};
 use super::mutex::Mutex;
 use super::rwguard::{Reading, Writing};
-use super::sleep::{SleepWord, Waiting, Waking};
+use super::sleep::{Patience, SleepWord, Waiting, Waking};
 use super::word::{Owner, Word};
 
 const GATE: u32 = 1 << 31;
@@ -47,10 +47,15 @@ pub(super) struct Core<'a> {
 }
 
 impl Seen {
+    const FREE: Self = Self(0);
+    const CLOSED: Self = Self(GATE);
+
+    #[inline]
     pub(super) const fn owner(self) -> Option<Owner> {
         Owner::from_bits(self.0)
     }
 
+    #[inline]
     const fn is_gated(self) -> bool {
         self.0 & GATE != 0
     }
@@ -62,20 +67,23 @@ impl Place {
         Self(AtomicU32::new(0))
     }
 
+    #[inline]
     pub(super) fn look(&self, order: Ordering) -> Seen {
         Seen(self.0.load(order))
     }
 
     /// Takes the place, if it is as it was seen. AcqRel: Acquire pairs with the Release of `open`, and
     /// so with all that was written before; Release keeps the name in `Held` before it.
-    fn take(&self, seen: u32, reader: Owner) -> bool {
+    #[inline]
+    fn take(&self, seen: Seen, reader: Owner) -> bool {
         self.0
-            .compare_exchange(seen, reader.as_u32(), Ordering::AcqRel, Ordering::Relaxed)
+            .compare_exchange(seen.0, reader.as_u32(), Ordering::AcqRel, Ordering::Relaxed)
             .is_ok()
     }
 
     /// Release: pairs with the Acquire of `close` or of `empty`: reading was before. Returns whether
     /// the gate was closed.
+    #[inline]
     fn leave(&self) -> bool {
         Seen(self.0.fetch_and(GATE, Ordering::AcqRel)).is_gated()
     }
@@ -110,15 +118,31 @@ impl<'a> Core<'a> {
         self,
         member: &Member<'a>,
         name: MutexName,
-        waiting: Waiting,
+        patience: Patience,
     ) -> Result<Reading<'a>, NotLocked> {
         let entry = member.claim(name).ok_or(NotLocked::TooMany)?;
-        if let Entered::At(place) = self.enter(Owner::of(member.id())) {
+        let reader = member.owner();
+        let place = &self.places[self.first(reader)];
+        if place.look(Ordering::Relaxed) == Seen::FREE && place.take(Seen::FREE, reader) {
             return Ok(Reading::clean(self, place, entry));
         }
-        self.queue(member, entry, waiting).inspect_err(|_| {
-            entry.clear();
-        })
+        self.read_elsewhere(member, entry, patience)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn read_elsewhere(
+        self,
+        member: &Member<'a>,
+        entry: Entry<'a>,
+        patience: Patience,
+    ) -> Result<Reading<'a>, NotLocked> {
+        match self.enter(member.owner()) {
+            Entered::At(place) => Ok(Reading::clean(self, place, entry)),
+            Entered::Gated | Entered::Full => self
+                .queue(member, entry, Waiting::new(patience))
+                .inspect_err(|_| entry.clear()),
+        }
     }
 
     pub(super) fn write(
@@ -137,7 +161,6 @@ impl<'a> Core<'a> {
 
     /// Takes whichever place is free: the first to be tried is a matter of the slot, so that readers
     /// come to places of their own.
-    #[inline]
     fn enter(self, reader: Owner) -> Entered<'a> {
         let (before, after) = self.places.split_at(self.first(reader));
         for place in after.iter().chain(before) {
@@ -145,19 +168,28 @@ impl<'a> Core<'a> {
             if seen.is_gated() {
                 return Entered::Gated;
             }
-            if seen.owner().is_none() && place.take(seen.0, reader) {
+            if seen.owner().is_none() && place.take(seen, reader) {
                 return Entered::At(place);
             }
         }
         Entered::Full
     }
 
+    #[inline]
     fn first(self, reader: Owner) -> usize {
-        reader.index().as_usize() % self.places.len()
+        let places = self.places.len();
+        let first = reader.index().as_usize() & (places.next_power_of_two() - 1);
+        // No division: what does not fit is less than twice too large.
+        if first < places {
+            first
+        } else {
+            first - places
+        }
     }
 
     /// Reads after those who came before: in the turn of a writer, and then as a reader.
     #[cold]
+    #[inline(never)]
     fn queue(
         self,
         member: &Member<'a>,
@@ -170,7 +202,7 @@ impl<'a> Core<'a> {
         }
         // No writer is there, and none comes: what is closed was left so.
         self.open();
-        let reader = Owner::of(member.id());
+        let reader = member.owner();
         let place = match self.enter(reader) {
             Entered::At(place) => Ok(place),
             Entered::Gated | Entered::Full => self.wait_for_a_place(member, &mut waiting),
@@ -185,11 +217,11 @@ impl<'a> Core<'a> {
         member: &Member<'a>,
         waiting: &mut Waiting,
     ) -> Result<&'a Place, NotLocked> {
-        let reader = Owner::of(member.id());
+        let reader = member.owner();
         let place = &self.places[self.first(reader)];
         place.close();
         let emptied = self.empty(place, member, waiting);
-        if emptied.is_ok() && place.take(GATE, reader) {
+        if emptied.is_ok() && place.take(Seen::CLOSED, reader) {
             return Ok(place);
         }
         place.open();
@@ -281,12 +313,14 @@ impl<'a> Core<'a> {
         was_there
     }
 
+    #[inline]
     pub(super) fn leave(self, place: &Place) {
         if place.leave() {
             self.ring();
         }
     }
 
+    #[cold]
     fn ring(self) {
         // Release: pairs with the Acquire in `empty`.
         self.bell.word().fetch_add(1, Ordering::AcqRel);

@@ -82,6 +82,7 @@ impl<'a> Hold<'a> {
 }
 
 impl<'a> Reading<'a> {
+    #[inline]
     pub(super) const fn clean(lock: Core<'a>, place: &'a Place, entry: Entry<'a>) -> Self {
         Self::Clean(ReadGuard { lock, place, entry })
     }
@@ -117,6 +118,7 @@ impl<'a> TornWrite<'a> {
 }
 
 impl Drop for ReadGuard<'_> {
+    #[inline]
     fn drop(&mut self) {
         if kill::is_dead() {
             return;
@@ -127,6 +129,7 @@ impl Drop for ReadGuard<'_> {
 }
 
 impl Drop for Hold<'_> {
+    #[inline]
     fn drop(&mut self) {
         if kill::is_dead() {
             return;

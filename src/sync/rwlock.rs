@@ -147,13 +147,13 @@ impl<const READERS: usize> RwLock<READERS> {
     /// # Errors
     ///
     /// [`NotLocked::Poisoned`] and [`NotLocked::TooMany`].
+    #[inline]
     pub fn read<'a>(
         &'a self,
         member: &Member<'a>,
         name: MutexName,
     ) -> Result<Reading<'a>, NotLocked> {
-        self.core()
-            .read(member, name, Waiting::new(Patience::Endless))
+        self.core().read(member, name, Patience::Endless)
     }
 
     /// Waits for this many milliseconds at most, and reads.
@@ -161,14 +161,14 @@ impl<const READERS: usize> RwLock<READERS> {
     /// # Errors
     ///
     /// Any [`NotLocked`].
+    #[inline]
     pub fn read_timeout<'a>(
         &'a self,
         member: &Member<'a>,
         name: MutexName,
         timeout_ms: u64,
     ) -> Result<Reading<'a>, NotLocked> {
-        let waiting = Waiting::new(Patience::Ms(timeout_ms));
-        self.core().read(member, name, waiting)
+        self.core().read(member, name, Patience::Ms(timeout_ms))
     }
 
     /// Reads, if that needs no waiting.
@@ -176,12 +176,13 @@ impl<const READERS: usize> RwLock<READERS> {
     /// # Errors
     ///
     /// Any [`NotLocked`].
+    #[inline]
     pub fn try_read<'a>(
         &'a self,
         member: &Member<'a>,
         name: MutexName,
     ) -> Result<Reading<'a>, NotLocked> {
-        self.core().read(member, name, Waiting::new(Patience::None))
+        self.core().read(member, name, Patience::None)
     }
 
     /// Waits until nobody else is there, for ever if need be, and writes. No new reader comes in
@@ -249,6 +250,7 @@ impl<const READERS: usize> RwLock<READERS> {
         self.gate.writer.clear_poison()
     }
 
+    #[inline]
     fn core(&self) -> Core<'_> {
         Core {
             writer: &self.gate.writer,

@@ -45,11 +45,13 @@ impl Owner {
         Self(generation << INDEX_BITS | id.index().as_usize() as u32)
     }
 
+    #[inline]
     pub(super) const fn as_u32(self) -> u32 {
         self.0
     }
 
     /// Who is named in the lowest 29 bits of a word.
+    #[inline]
     pub(super) const fn from_bits(word: u32) -> Option<Self> {
         match word & OWNER {
             0 => None,
@@ -82,10 +84,12 @@ impl Word {
         self.0 & POISON != 0
     }
 
+    #[inline]
     pub(super) const fn has_died(self) -> bool {
         self.0 & DIED != 0
     }
 
+    #[inline]
     pub(super) const fn has_waiters(self) -> bool {
         self.0 & WAITERS != 0
     }
@@ -105,6 +109,7 @@ impl Word {
 
     /// From free to owned. Unlocking forgets that there are sleepers and wakes one; so who has slept
     /// says that there may be more.
+    #[inline]
     pub(super) const fn taken_by(self, owner: Owner, has_slept: bool) -> Self {
         let slept = if has_slept { WAITERS } else { 0 };
         Self((self.0 & (WAITERS | DIED)) | owner.0 | slept)

@@ -156,7 +156,7 @@ pub(crate) fn a_repairer_is_killed_at_every_step(name: &str) {
 
 /// A victim that keeps an entry for its names.
 pub(crate) fn keeping_an_entry_killed_at_every_step(name: &str) {
-    sweep(name, 15, 9500, |k| {
+    sweep(name, 15, 7000, |k| {
         let world = World::new();
         let victim = spawn(&world, move |world| {
             let killed = kill::at(k, || {
@@ -178,7 +178,7 @@ pub(crate) fn keeping_an_entry_killed_at_every_step(name: &str) {
 
 /// The master never comes, and nobody reaps: who has waited asks the kernel, and takes the mutex.
 pub(crate) fn waiters_ask_for_themselves(name: &str) {
-    sweep(name, 8, 6500, |k| {
+    sweep(name, 8, 4400, |k| {
         let world = World::new();
         let victim = spawn(&world, move |world| {
             let killed = kill::at(k, || world.round(id(0))).is_none();

@@ -141,7 +141,7 @@ impl<const PLACES: usize> Shelf<PLACES> {
 }
 
 pub(crate) fn readers_and_a_writer(name: &str) {
-    check(name, 40_000, || {
+    check(name, 21_000, || {
         let shelf = Shelf::<2>::new();
         let readers = [0, 1].map(|slot| spawn(&shelf, move |shelf| shelf.read(slot)));
         shelf.write(2);
@@ -153,7 +153,7 @@ pub(crate) fn readers_and_a_writer(name: &str) {
 }
 
 pub(crate) fn two_writers_and_a_reader(name: &str) {
-    check(name, 25_000, || {
+    check(name, 12_000, || {
         let shelf = Shelf::<2>::new();
         let writer = spawn(&shelf, |shelf| shelf.write(0));
         let reader = spawn(&shelf, |shelf| shelf.read(1));
@@ -166,7 +166,7 @@ pub(crate) fn two_writers_and_a_reader(name: &str) {
 
 /// There is one place, and two come to read.
 pub(crate) fn readers_wait_for_a_place(name: &str) {
-    check(name, 60, || {
+    check(name, 70, || {
         let shelf = Shelf::<1>::new();
         let reader = spawn(&shelf, |shelf| {
             shelf.read(0);
@@ -180,7 +180,7 @@ pub(crate) fn readers_wait_for_a_place(name: &str) {
 
 /// While one reads, a writer comes: no other reader gets in any more, however often it tries.
 pub(crate) fn a_writer_is_not_starved(name: &str) {
-    check(name, 230, || {
+    check(name, 180, || {
         let shelf = Shelf::<2>::new();
         let member = shelf.member(id(1));
         let guard = shelf.lock.read(&member, World::name()).unwrap();
@@ -202,7 +202,7 @@ pub(crate) fn a_writer_is_not_starved(name: &str) {
 
 /// One that loses patience leaves the lock as it was, and nobody asleep.
 pub(crate) fn giving_up_to_write(name: &str) {
-    check(name, 27_000, || {
+    check(name, 13_000, || {
         let shelf = Shelf::<2>::new();
         let impatient = spawn(&shelf, |shelf| {
             let member = shelf.member(id(0));
@@ -226,7 +226,7 @@ pub(crate) fn giving_up_to_write(name: &str) {
 }
 
 pub(crate) fn a_reader_killed_at_every_step(name: &str) {
-    sweep(name, 11, 15_000, |k| {
+    sweep(name, 10, 7000, |k| {
         let shelf = Shelf::<2>::new();
         let victim = spawn(&shelf, move |shelf| kill::at(k, || shelf.read(0)).is_none());
         let writer = spawn(&shelf, |shelf| shelf.write(1));
@@ -240,7 +240,7 @@ pub(crate) fn a_reader_killed_at_every_step(name: &str) {
 }
 
 pub(crate) fn a_writer_killed_at_every_step(name: &str) {
-    sweep(name, 10, 7000, |k| {
+    sweep(name, 10, 4700, |k| {
         let shelf = Shelf::<2>::new();
         let victim = spawn(&shelf, move |shelf| {
             kill::at(k, || shelf.write(0)).is_none()
@@ -256,7 +256,7 @@ pub(crate) fn a_writer_killed_at_every_step(name: &str) {
 
 /// Readers sleep behind a writer that is killed.
 pub(crate) fn a_writer_killed_beside_two(name: &str) {
-    check(name, 15_000, || {
+    check(name, 11_000, || {
         let shelf = Shelf::<2>::new();
         // The name, the word, both gates, and halfway: before it opens a gate.
         assert!(kill::at(HALFWAY, || shelf.write(0)).is_none());
@@ -271,7 +271,7 @@ pub(crate) fn a_writer_killed_beside_two(name: &str) {
 
 /// A writer dies behind closed gates while somebody still reads: who comes to repair waits for that.
 pub(crate) fn a_repairer_waits_for_readers(name: &str) {
-    check(name, 10, || {
+    check(name, 45, || {
         let shelf = Shelf::<2>::new();
         let member = shelf.member(id(1));
         let guard = shelf.lock.read(&member, World::name()).unwrap();
@@ -297,7 +297,7 @@ const INSIDE: u32 = 2;
 
 /// The master never comes, and nobody reaps: who has waited asks the kernel.
 pub(crate) fn a_dead_reader_is_asked_after(name: &str) {
-    sweep(name, 11, 1400, |k| {
+    sweep(name, 10, 900, |k| {
         let shelf = Shelf::<2>::new();
         let victim = spawn(&shelf, move |shelf| {
             let killed = kill::at(k, || shelf.read(0)).is_none();
@@ -316,7 +316,7 @@ pub(crate) fn a_dead_reader_is_asked_after(name: &str) {
 }
 
 pub(crate) fn a_dead_writer_is_asked_after(name: &str) {
-    sweep(name, 10, 400, |k| {
+    sweep(name, 10, 300, |k| {
         let shelf = Shelf::<2>::new();
         let victim = spawn(&shelf, move |shelf| {
             let killed = kill::at(k, || shelf.write(0)).is_none();
@@ -351,7 +351,7 @@ pub(crate) fn turning_out_killed_at_every_step(name: &str) {
 
 /// A writer finds a reader dead and is then so slow that the slot lives again, and reads.
 pub(crate) fn a_place_is_used_again(name: &str) {
-    check(name, 900, || {
+    check(name, 870, || {
         let shelf = Shelf::<2>::new();
         assert!(kill::at(INSIDE, || shelf.read(0)).is_none());
         shelf.slots.bury(id(0));
