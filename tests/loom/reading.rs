@@ -239,7 +239,7 @@ pub(crate) fn giving_up_to_write(name: &str) {
 }
 
 pub(crate) fn a_reader_killed_at_every_step(name: &str) {
-    sweep(name, 10, 7000, |k| {
+    sweep(name, 10, 13_000, |k| {
         let shelf = Shelf::<2>::new();
         let victim = spawn(&shelf, move |shelf| kill::at(k, || shelf.read(0)).is_none());
         let writer = spawn(&shelf, |shelf| shelf.write(1));
@@ -310,7 +310,7 @@ const INSIDE: u32 = 2;
 
 /// The master never comes, and nobody reaps: who has waited asks the kernel.
 pub(crate) fn a_dead_reader_is_asked_after(name: &str) {
-    sweep(name, 10, 900, |k| {
+    sweep(name, 10, 800, |k| {
         let shelf = Shelf::<2>::new();
         let victim = spawn(&shelf, move |shelf| {
             let killed = kill::at(k, || shelf.read(0)).is_none();
