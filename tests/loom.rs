@@ -109,6 +109,14 @@ fn main() {
             reading::a_writer_killed_beside_two,
         ),
         (
+            "rwlock::a_writer_hears_who_leaves",
+            reading::a_writer_hears_who_leaves,
+        ),
+        (
+            "rwlock::a_gate_outlives_a_reader",
+            reading::a_gate_outlives_a_reader,
+        ),
+        (
             "rwlock::a_repairer_waits_for_readers",
             reading::a_repairer_waits_for_readers,
         ),

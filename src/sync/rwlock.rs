@@ -21,7 +21,8 @@
 //!
 //! # Invariants
 //!
-//! - Nobody is inside beside a writer (models `readers_and_a_writer`, `two_writers_and_a_reader`).
+//! - Nobody is inside beside a writer (models `readers_and_a_writer`, `two_writers_and_a_reader`,
+//!   `a_gate_outlives_a_reader`).
 //! - Data is written only while all gates are closed, by who owns `writer`; gates change hands with it.
 //!   So a death with any gate open has torn nothing, and is not told (model
 //!   `a_writer_killed_at_every_step`, test `a_dead_writer_that_had_not_begun_is_not_told`).
@@ -31,7 +32,7 @@
 //! - A writer that waits is next: gates are closed before it waits, and who is then turned away queues
 //!   behind it (model `a_writer_is_not_starved`, test `readers_queue_behind_a_writer`).
 //! - Only who owns `writer` sleeps on the bell, and reads it before it looks at the places: who leaves a
-//!   gated place rings after it has left (models above, each of which would end asleep).
+//!   gated place rings after it has left (model `a_writer_hears_who_leaves`).
 //!
 //! # Cost
 //!

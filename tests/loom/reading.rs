@@ -200,6 +200,19 @@ pub(crate) fn a_writer_is_not_starved(name: &str) {
     });
 }
 
+/// The one reader leaves while a writer lies down to wait for it.
+pub(crate) fn a_writer_hears_who_leaves(name: &str) {
+    check(name, 15, || {
+        let shelf = Shelf::<2>::new();
+        let member = shelf.member(id(1));
+        let guard = shelf.lock.read(&member, World::name()).unwrap();
+        let writer = spawn(&shelf, |shelf| shelf.write(0));
+        shelf.look(guard);
+        writer.join().unwrap();
+        shelf.audit(0..=0, 1..=1);
+    });
+}
+
 /// One that loses patience leaves the lock as it was, and nobody asleep.
 pub(crate) fn giving_up_to_write(name: &str) {
     check(name, 13_000, || {
@@ -226,7 +239,7 @@ pub(crate) fn giving_up_to_write(name: &str) {
 }
 
 pub(crate) fn a_reader_killed_at_every_step(name: &str) {
-    sweep(name, 10, 7000, |k| {
+    sweep(name, 10, 13_000, |k| {
         let shelf = Shelf::<2>::new();
         let victim = spawn(&shelf, move |shelf| kill::at(k, || shelf.read(0)).is_none());
         let writer = spawn(&shelf, |shelf| shelf.write(1));
@@ -297,7 +310,7 @@ const INSIDE: u32 = 2;
 
 /// The master never comes, and nobody reaps: who has waited asks the kernel.
 pub(crate) fn a_dead_reader_is_asked_after(name: &str) {
-    sweep(name, 10, 900, |k| {
+    sweep(name, 10, 800, |k| {
         let shelf = Shelf::<2>::new();
         let victim = spawn(&shelf, move |shelf| {
             let killed = kill::at(k, || shelf.read(0)).is_none();
@@ -346,6 +359,21 @@ pub(crate) fn turning_out_killed_at_every_step(name: &str) {
         writer.join().unwrap();
         shelf.audit(0..=0, 1..=1);
         killed
+    });
+}
+
+/// Where the dead is turned out the gate stays as it was: closed, if a writer has closed it.
+pub(crate) fn a_gate_outlives_a_reader(name: &str) {
+    check(name, 40_000, || {
+        let shelf = Shelf::<2>::new();
+        assert!(kill::at(INSIDE, || shelf.read(0)).is_none());
+        shelf.slots.bury(id(0));
+        let writer = spawn(&shelf, |shelf| shelf.write(1));
+        let reader = spawn(&shelf, |shelf| shelf.read(2));
+        shelf.recover(id(0));
+        writer.join().unwrap();
+        reader.join().unwrap();
+        shelf.audit(0..=0, 1..=1);
     });
 }
 
