@@ -13,7 +13,7 @@ mod process;
 use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use forkmesh::machine::{Config, Report};
-use forkmesh::run::{Event, Exit, Master, Notice, Poller, Service, Worker, Workers};
+use forkmesh::run::{Event, Exit, Master, Notice, Poller, Service, Silent, Worker, Workers};
 use forkmesh::table::State;
 use process::{Page, Shared, now_ns};
 
@@ -73,6 +73,7 @@ fn count(master: &Master) -> (usize, usize) {
 fn reload(workers: usize, found: &Found) {
     let mut service = Counting::default();
     let mut master = Master::new(Config::new().workers(workers)).expect("a master");
+    master.observed_by(&Silent);
     master.start(&mut service).expect("started");
     while count(&master).0 < workers {
         master.turn(&mut service, None).expect("epoll works");

@@ -2,12 +2,12 @@
 //! unix socket that is there until a reload drops it.
 //!
 //! HUP takes the next of two lists, in turn; TTIN and TTOU change the number of workers. An address
-//! that somebody else has is said, and the old list stays.
+//! that somebody else has is tried again, and if it does not become free, the old list stays.
 
 use forkmesh::machine::{Config, Report};
 use forkmesh::run::{
-    Event, Exit, Interest, Listen, ListenError, Listeners, Listening, Master, Notice, Poller,
-    Refused, Reload, Service, Sharing, Worker, Workers,
+    Event, Exit, Interest, Listen, ListenError, Listeners, Listening, Master, NotLoaded, Notice,
+    Poller, Reload, Service, Sharing, Tries, Worker, Workers,
 };
 use rustix::net::{SocketFlags, accept_with};
 
@@ -15,6 +15,7 @@ struct Demo {
     listeners: Listeners,
     /// The list that is in force, and the one that the next reload takes.
     lists: [Vec<Listen>; 2],
+    tries: Tries,
 }
 
 impl Service for Demo {
@@ -31,15 +32,15 @@ impl Service for Demo {
         self.listeners.provide(number).unwrap_or_else(say);
     }
 
-    fn reload(&mut self, next: Reload) -> Result<usize, Refused> {
+    fn reload(&mut self, next: Reload) -> Result<usize, NotLoaded> {
         let prepared = self
             .listeners
             .prepare(next.epoch, &self.lists[1], next.workers);
-        prepared.map_err(|error| {
+        prepared.map(|()| next.workers).map_err(|error| {
             say(error);
-            Refused
-        })?;
-        Ok(next.workers)
+            let again = error.is_in_use().then(|| self.tries.again()).flatten();
+            again.map_or(NotLoaded::Refused, |after_ms| NotLoaded::Again { after_ms })
+        })
     }
 
     fn notice(&mut self, workers: &mut Workers<'_>, notice: Notice) {
@@ -47,9 +48,13 @@ impl Service for Demo {
             Notice::Report(Report::Reloaded(epoch)) => {
                 self.listeners.commit().unwrap_or_else(say);
                 self.lists.swap(0, 1);
+                self.tries.begin();
                 self.show(epoch);
             }
-            Notice::Report(Report::ReloadFailed(..)) => self.listeners.roll_back(),
+            Notice::Report(Report::ReloadFailed(..)) => {
+                self.listeners.roll_back();
+                self.tries.begin();
+            }
             Notice::Phase(_) => self.listeners.close(),
             _ => {}
         }
@@ -129,6 +134,7 @@ fn main() -> Result<(), Box<dyn core::error::Error>> {
     let mut demo = Demo {
         listeners: Listeners::new(),
         lists: [vec![tcp, unix], vec![tcp.backlog(64)]],
+        tries: Tries::new(),
     };
     demo.listeners.open(&demo.lists[0], 2, None)?;
     demo.show(0);

@@ -19,8 +19,9 @@
 //! | `fork` | [`Pair::fork`](crate::channel::Pair::fork) | wants [`Alone`](crate::channel::Alone), the proof that no other thread runs; the child cannot return into its parent's code |
 //! | `proc` and `data` | [`Service::work`](crate::run::Service::work) | its result is the exit code; the number that nginx passes in `data` is [`Worker::number`](crate::run::Worker::number) |
 //! | `ngx_exec_new_binary`, `ngx_execute` | [`Service::upgrade`](crate::run::Service::upgrade) fills an [`Offer`](crate::run::Offer); [`Action::Launch`](crate::machine::Action::Launch) | descriptors travel by a socket under names, not by number in an environment string; the new master says READY, or the old one goes on |
-//! | `ngx_start_cache_manager_processes`, `ngx_cache_manager_process_cycle` and its two handlers | not yet | every child is a worker |
-//! | `ngx_single_process_cycle` | not yet | |
+//! | `ngx_start_cache_manager_processes` | [`Config::helper`](crate::machine::Config::helper), each with its policy: the manager stays, the loader does its work once | started when its epoch serves; a reload or an upgrade never waits for one, or fails for it |
+//! | `ngx_cache_manager_process_cycle` and its two handlers | [`Service::help`](crate::run::Service::help), and [`periodic`](crate::run::periodic) with 0 or 60 000 ms | the longest interval is nginx's hour |
+//! | `ngx_single_process_cycle` | [`Single`](crate::run::Single) | HUP and USR2 mean nothing there |
 //!
 //! ## The channel
 //!
@@ -51,7 +52,7 @@
 //! | `ngx_signal_worker_processes` | [`Action::Order`](crate::machine::Action::Order), [`Action::Signal`](crate::machine::Action::Signal) | by pidfd, which a reused pid cannot mislead |
 //! | TERM, then KILL after 3.15 s | [`Config::terminate_ms`](crate::machine::Config::terminate_ms) | 3 s unless told otherwise, for each worker by itself |
 //! | QUIT waits for ever | [`Config::quit_ms`](crate::machine::Config::quit_ms) | 30 s unless told otherwise, then TERMINATE, then SIGKILL |
-//! | `ngx_unlock_mutexes` | [`sync::recover`](crate::sync::recover) | the next owner is told; `run` has no zones yet, and so calls it not yet |
+//! | `ngx_unlock_mutexes` | [`sync::recover`](crate::sync::recover) with [`Zones::mutex`](crate::shm::Zones::mutex), and [`Zones::recover`](crate::shm::Zones::recover) | the next owner is told; blocks are taken back, too, and of zones that a reload has dropped; the service calls it, `run` not yet |
 //! | `ngx_init_cycle` at HUP, and the 100 ms before the old workers are told to quit | [`Service::reload`](crate::run::Service::reload); [`Report::Reloaded`](crate::machine::Report::Reloaded), [`ReloadFailed`](crate::machine::Report::ReloadFailed) | [`Worker::ready`](crate::run::Worker::ready) of all new workers takes the place of the 100 ms; whatever fails before, the old ones serve on |
 //! | WINCH | [`Workers::rest`](crate::run::Workers::rest), [`Duty`](crate::machine::Duty) | whether or not it is a daemon, if a process sent it |
 //! | no counterpart | TTIN, TTOU: [`Workers::more`](crate::run::Workers::more), [`fewer`](crate::run::Workers::fewer) | |
@@ -62,16 +63,20 @@
 //! | nginx | here | what is different |
 //! |---|---|---|
 //! | `ngx_worker_process_init`: priority, limits, groups and user, affinity, dumpable, directory | [`Setup`](crate::run::Setup) | what needs privileges comes before the drop, by type; the drop is verified; [`Worker::fails`](crate::run::Worker::fails) is exit code 2 with a reason |
-//! | `ngx_worker_process_init`: environment, random seed | not yet | |
+//! | `ngx_worker_process_init`: environment, random seed | [`Setup::environment`](crate::run::Setup::environment), [`Worker::seed`](crate::run::Worker::seed) | in place, nothing allocated; the seed is the kernel's, and no clock's |
 //! | `ngx_worker_process_init`: the signal mask | before [`Service::work`](crate::run::Service::work) | blocked, and read from [`Sources::SIGNALS`](crate::run::Sources::SIGNALS) |
 //! | `ngx_worker_process_init`: ends closed, channel watched | before [`Service::work`](crate::run::Service::work) | the service starts with its own ends and no others; nginx runs the modules' hooks first |
 //! | `init_process` hooks | the first lines of [`Service::work`](crate::run::Service::work) | [`Worker::failed`](crate::run::Worker::failed) says which step failed, and why |
 //! | no counterpart | [`Worker::ready`](crate::run::Worker::ready) | to die before this counts as "could not start" |
 //! | `ngx_worker_process_cycle` | [`Service::work`](crate::run::Service::work) | requests, upstreams and files are the service's; the example `httpd` is a small one |
-//! | `ngx_process_events_and_timers` | [`Poller::wait`](crate::run::Poller::wait) | timers are the service's |
-//! | `ngx_trylock_accept_mutex`, one socket a worker by `reuseport` | not yet | |
-//! | `EPOLLEXCLUSIVE` | [`Interest::EXCLUSIVE`](crate::run::Interest::EXCLUSIVE) | the flag alone |
-//! | `worker_shutdown_timeout` | [`Config::quit_ms`](crate::machine::Config::quit_ms) | the master's deadline; closing connections sooner is the service's |
+//! | `ngx_process_events_and_timers` | [`Loop::next`](crate::run::Loop::next) | one thing at a time; each kind has its share of a turn |
+//! | `ngx_event_timer_rbtree`, `ngx_posted_events` | [`Timers`](crate::run::Timers), [`Posted`](crate::run::Posted) | a heap and a queue of fixed room; what is posted twice comes twice |
+//! | `ngx_event_accept` | [`Acceptor::accept`](crate::run::Acceptor::accept) | EMFILE is told, and over as soon as a connection ends |
+//! | `ngx_trylock_accept_mutex`, `ngx_accept_disabled` | [`Mutexed`](crate::run::Mutexed) | a holder that is killed keeps nothing |
+//! | one socket a worker by `reuseport` | [`Own`](crate::run::Own), for sockets that the service has made | |
+//! | `EPOLLEXCLUSIVE`, `ngx_reorder_accept_events` | [`Exclusive`](crate::run::Exclusive) | to the end of the line after each batch, unless told otherwise |
+//! | `worker_shutdown_timeout` | [`Loop::shutdown_ms`](crate::run::Loop::shutdown_ms); [`Config::quit_ms`](crate::machine::Config::quit_ms) is the master's deadline | |
+//! | a drain is over when no timer is left | [`Load`](crate::run::Load) | connections and works decide |
 //! | `exit_process` hooks, `ngx_worker_process_exit` | return from [`Service::work`](crate::run::Service::work) | ends by `exit_group`: no handler or buffer of the master's runs; a panic ends with 101 |
 //! | a worker does not look whether its master lives | [`Sources::MASTER`](crate::run::Sources::MASTER), [`Worker::is_orphan`](crate::run::Worker::is_orphan) | it is told [`Quit`](crate::run::Event::Quit), or serves on and is told [`Orphaned`](crate::run::Event::Orphaned): [`Orphans`](crate::machine::Orphans) |
 //!
@@ -81,7 +86,7 @@
 //! |---|---|
 //! | `main`, and its choice between master and single process | the user's; see the example `ping` |
 //! | `ngx_setproctitle` | [`Title`](crate::run::Title) |
-//! | `ngx_daemon` | not yet |
+//! | `ngx_daemon` | [`Daemon`](crate::run::Daemon): the foreground leaves when the workers are ready, and says so if they cannot be |
 //! | `ngx_create_pidfile`, `ngx_delete_pidfile` | [`PidFile`](crate::run::PidFile): published whole, and locked; [`Master::keep`](crate::run::Master::keep) sets it aside and takes it back in an upgrade |
 //! | `ngx_signal_process` (`-s stop`, `quit`, `reopen`, `reload`) | [`Instance`](crate::run::Instance): checks that the process has the lock, signals by pidfd, waits for the outcome; [`Status`](crate::run::Status) |
 //! | `ngx_open_listening_sockets`, `ngx_close_listening_sockets` | not yet: open what you need before [`run::Master::run`](crate::run::Master::run), and workers inherit it |
@@ -93,11 +98,11 @@
 //!
 //! | nginx | here |
 //! |---|---|
-//! | `ngx_shm_alloc`, `ngx_shm_free`; their callers, the event module and `ngx_init_cycle` | not yet; a shared mapping made before [`run::Master::run`](crate::run::Master::run) is in every worker, as in nginx |
-//! | `ngx_shared_memory_add`, `ngx_init_zone_pool`, zones in `ngx_init_cycle` | not yet |
-//! | `ngx_shmtx_create`, `lock`, `trylock`, `unlock`, `force_unlock`, `destroy`; its `sem_t` | [`sync::Mutex`](crate::sync::Mutex): an owner that died is told to the next one, who repairs or poisons; a futex in place of `sem_t`. The zones that it will lie in: not yet |
+//! | `ngx_shm_alloc`, `ngx_shm_free`; their callers, the event module and `ngx_init_cycle` | [`shm::Mapping`](crate::shm::Mapping): a guard on both sides, and the descriptor stays, where there is one |
+//! | `ngx_shared_memory_add`, `ngx_init_zone_pool`, zones in `ngx_init_cycle` | [`Zones::declare`](crate::shm::Zones::declare), [`Zone`](crate::shm::Zone) |
+//! | `ngx_shmtx_create`, `lock`, `trylock`, `unlock`, `force_unlock`, `destroy`; its `sem_t` | [`sync::Mutex`](crate::sync::Mutex): an owner that died is told to the next one, who repairs or poisons; a futex in place of `sem_t`. It lies in a [`Zone`](crate::shm::Zone) |
 //! | `ngx_rwlock_*`, `ngx_spinlock` | not yet |
-//! | `ngx_slab_init`, `alloc`, `free`, and those that end in `_locked` | [`slab::Slab`](crate::slab::Slab), [`slab::Heap`](crate::slab::Heap): no lock, indices in place of pointers, and what a dead process held is recovered; the zones that it will lie in: not yet |
+//! | `ngx_slab_init`, `alloc`, `free`, and those that end in `_locked` | [`slab::Slab`](crate::slab::Slab), [`slab::Heap`](crate::slab::Heap): no lock, indices in place of pointers, and what a dead process held is recovered; [`Joined::alloc`](crate::shm::Joined::alloc) is the typed one |
 //! | the totals of `stub_status` | not yet; a worker can report to its master: [`Worker::tell_master`](crate::run::Worker::tell_master) |
 //!
 //! # Types and fields
@@ -125,7 +130,7 @@
 //! | `ngx_channel`: which descriptor a child is to watch | [`Sources::CONTROL`](crate::run::Sources::CONTROL), [`Sources::MESH`](crate::run::Sources::MESH) | |
 //! | `ngx_pid` | not kept; the siblings' are in [`Worker::siblings`](crate::run::Worker::siblings) | |
 //! | `ngx_parent` | [`Sources::MASTER`](crate::run::Sources::MASTER) | a pidfd, which cannot come to mean another process |
-//! | `ngx_process` (single, master, signaller, worker, helper) | [`run::Master`](crate::run::Master) or [`run::Worker`](crate::run::Worker) | which one a process has is what it is; a signaller is an [`Instance`](crate::run::Instance); the other two: not yet |
+//! | `ngx_process` (single, master, signaller, worker, helper) | [`run::Master`](crate::run::Master) or [`run::Worker`](crate::run::Worker) | which one a process has is what it is; a signaller is an [`Instance`](crate::run::Instance); a helper is a worker of another [`Role`](crate::table::Role); single: [`Single`](crate::run::Single) |
 //! | `ngx_worker` | [`Worker::number`](crate::run::Worker::number) | a successor has its predecessor's, as in nginx |
 //! | `ngx_cycle_t` | [`Config`](crate::machine::Config), and whatever the [`Service`](crate::run::Service) holds | no list of modules, no pool |
 //!
@@ -145,14 +150,14 @@
 //!
 //! | nginx | here |
 //! |---|---|
-//! | `ngx_shm_t`: `addr`, `size`, `name`, `log`, `exists` | not yet |
-//! | `ngx_shm_zone_t`: `data`, `shm`, `init`, `tag`, `sync`, `noreuse` | not yet |
+//! | `ngx_shm_t`: `addr`, `size`, `name`, `log`, `exists` | [`shm::Mapping`](crate::shm::Mapping); `exists` is [`Origin`](crate::shm::Origin) |
+//! | `ngx_shm_zone_t`: `data`, `shm`, `init`, `tag`, `sync`, `noreuse` | [`ZoneConfig`](crate::shm::ZoneConfig), and the hook of [`Zones::declare`](crate::shm::Zones::declare), which gets the [`Origin`](crate::shm::Origin); [`Tag`](crate::shm::Tag); `noreuse` is [`ZoneConfig::keep`](crate::shm::ZoneConfig::keep) |
 //! | `ngx_shmtx_t`, `ngx_shmtx_sh_t` | [`sync::Mutex`](crate::sync::Mutex), in place in shared memory; all-zero bytes are a free one |
-//! | `ngx_slab_pool_t` | not yet |
-//! | memory from `MAP_ANON`, first choice | not yet |
-//! | memory from `/dev/zero`, second choice | not yet |
-//! | memory from `shmget`, third choice | not yet |
-//! | the choice between the three, made by test programs before nginx is compiled | not yet |
+//! | `ngx_slab_pool_t` | [`Zone`](crate::shm::Zone); its `data` is [`Zone::fixed`](crate::shm::Zone::fixed) |
+//! | memory from `MAP_ANON`, first choice | [`Backing::Anonymous`](crate::shm::Backing::Anonymous); the first choice here is a sealed memfd, which outlives an exec |
+//! | memory from `/dev/zero`, second choice | [`Backing::DevZero`](crate::shm::Backing::DevZero) |
+//! | memory from `shmget`, third choice | [`Backing::SystemV`](crate::shm::Backing::SystemV) |
+//! | the choice between the three, made by test programs before nginx is compiled | the user's, for each mapping |
 //!
 //! # Spawn modes
 //!
@@ -303,7 +308,7 @@
 //! | Does anybody write to the master? | In nginx nobody. Here: READY, RESYNC, FAILED, and whatever the user wants to say. |
 //! | How does a message carry more than 16 bytes? | [`send_all`](crate::channel::Peer::send_all) for up to 128 messages; a descriptor of a pipe, a file or memory for what is larger. |
 //! | Why has `sendmsg` no address? | The two sockets are connected; an address is for those that are not. |
-//! | What else do the processes talk by? | nginx: signals, and shared memory, much more than channels. Here: signals, where a channel does not get through; shared memory of the library's own: not yet. |
+//! | What else do the processes talk by? | nginx: signals, and shared memory, much more than channels. Here: signals, where a channel does not get through; shared memory, in zones: [`shm`](crate::shm). |
 //!
 //! # Example
 //!

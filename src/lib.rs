@@ -10,7 +10,8 @@
 //! ```text
 //!           decisions (pure)          descriptors              memory
 //!
-//!   L3  ┌────────────────────────────── run ──────────────────────────────┐   waits, performs, decides nothing
+//!   L4  ┌────────────────────────────── run ──────────────────────────────┐   waits, performs, decides nothing
+//!   L3  │                                                    shm          │   mappings, zones, typed objects
 //!   L2  │  machine                  channel                  slab         │   events → actions · typed ends · indices
 //!   L1  │  wire                                              sync         │   bytes ↔ commands · atomics, robust mutex
 //!   L0  │  table                    sys                                   │   ids and states · every system call
@@ -26,7 +27,8 @@
 //! | [`machine`] | `table`, `wire` | forbidden | every order of events, mutants, fuzz target `master` |
 //! | [`channel`] | `sys`, `table`, `wire` | forbidden | compile-fail tests, `tests/channel.rs` |
 //! | [`slab`] | `sync`, `table` | forbidden | `tests/loom.rs`, `tests/slab.rs` |
-//! | [`run`] | all of them | forbidden | `tests/process`, `tests/handover.rs`, `tests/instance.rs`, `tests/footprint.rs`, `tests/torture.rs` |
+//! | [`shm`] | `sys`, `sync`, `slab`, `table` | allowed | `tests/shm.rs` |
+//! | [`run`] | all of them | forbidden | `tests/process`, `tests/handover.rs`, `tests/instance.rs`, `tests/setup.rs`, `tests/accept.rs`, `tests/turns.rs`, `tests/daemon.rs`, `tests/observe.rs`, `tests/footprint.rs`, `tests/torture.rs` |
 //!
 //! `tests/house.rs` reads the source and holds this table.
 //!
@@ -52,12 +54,14 @@
 //! A panic while a mutex is held is told to its next owner; without `std` nobody can know of it.
 //! Nothing else differs.
 //!
+//! `log`: an observer, `run::Logged`, that hands each line to the crate `log`.
+//!
 //! # Where to begin
 //!
 //! [`run::Master`] and [`run::Service`]; who knows nginx's source finds every piece of it in
 //! [`coming_from_nginx`].
 #![no_std]
-#![deny(unsafe_code)] // `sys` alone allows it, for itself
+#![deny(unsafe_code)] // `sys` and `shm` allow it, for themselves
 
 #[cfg(any(test, loom, feature = "std"))]
 extern crate std;
@@ -72,6 +76,8 @@ pub mod coming_from_nginx;
 pub mod machine;
 #[cfg(all(target_os = "linux", not(loom)))]
 pub mod run;
+#[cfg(all(target_os = "linux", not(loom)))]
+pub mod shm;
 #[cfg(target_os = "linux")]
 pub mod slab;
 #[cfg(target_os = "linux")]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use forkmesh::machine::{ExitStatus, ReloadError, UpgradeError};
 use forkmesh::run::Reason;
-use forkmesh::table::{After, Pid, SLOTS, SlotId, SlotIndex, State};
+use forkmesh::table::{After, Pid, Role, SLOTS, SlotId, SlotIndex, State};
 use forkmesh::wire::board::{
     BOARD_SIZE, Ended, Failure, HEADER_SIZE, Header, LAYOUT, Last, Outcome, Phase, ROW_SIZE,
     Reached, Row, Tally, Unread, Upgrade, row_offset,
@@ -109,12 +109,14 @@ fn any_last() -> impl Strategy<Value = Last> {
 
 fn any_row() -> impl Strategy<Value = Row> {
     let id = any::<u32>().prop_filter_map("an id", SlotId::from_u32);
-    let numbers = (any::<[u32; 2]>(), any::<u16>(), any::<u64>());
+    let role = prop_oneof![Just(Role::Worker), Just(Role::Helper)];
+    let numbers = (any::<[u32; 2]>(), role, any::<u16>(), any::<u64>());
     (id, any_state(), numbers, proptest::option::of(any_last())).prop_map(
-        |(id, state, ([epoch, delay_ms], number, since_ms), last)| Row {
+        |(id, state, ([epoch, delay_ms], role, number, since_ms), last)| Row {
             id,
             state,
             epoch,
+            role,
             number,
             since_ms,
             delay_ms,
@@ -300,6 +302,7 @@ fn golden_board() {
     let id = SlotId::from_u32(9 << 10 | 4).expect("4.9");
     let mut row = Row::new(id, State::Retiring(Pid::new(300).expect("a pid")));
     (row.epoch, row.number, row.since_ms, row.delay_ms) = (2, 3, 1 << 33, 640);
+    row.role = Role::Helper;
     row.last = Some(Last {
         ended: Ended::Killed {
             signal: 11,
@@ -318,7 +321,7 @@ fn golden_board() {
         (8, &word(300)),
         (12, &word(2)),
         (16, &3_u16.to_ne_bytes()),
-        (18, &[3, 4, 11, 1, 1]),
+        (18, &[3, 4, 11, 1, 1, 1]),
         (24, &long(1 << 33)),
         (32, &long(1 << 34)),
         (40, &word(640)),
@@ -380,6 +383,7 @@ fn what_has_no_meaning_is_said_so() {
     }
     for parts in [
         &[(18, 9)][..],
+        &[(23, 2)],
         &[(19, 5)],
         &[(19, 1), (21, 3)],
         &[(19, 1), (22, 2)],

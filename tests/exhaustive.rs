@@ -74,6 +74,7 @@ fn check_reports<const N: usize>(
         }
     }
     assert_eq!(expected, [], "not reported");
+    check_blame(before, step, actions);
     let of = |world: &World<N>, wanted: [State; 2]| {
         let states = (0..N).map(|place| world.state(place));
         states.filter(|state| wanted.contains(state)).count()
@@ -85,12 +86,33 @@ fn check_reports<const N: usize>(
         Step::Event(Event::SpawnFailed(_) | Event::Exited(..)) if before.operator.reloads() => {
             assert!(parked + delayed <= 1, "{step:?}");
         }
+        // It was given up, and the master with it.
+        Step::Event(Event::Exited(..))
+            if before.menu.awaited && before.master.phase() != after.master.phase() =>
+        {
+            assert!(parked <= 1 && delayed == 0, "{step:?}");
+        }
         Step::Event(Event::SpawnFailed(_) | Event::Exited(..)) => {
             assert_eq!(parked, of(after, parks) - of(before, parks), "{step:?}");
             assert!(delayed <= of(after, cools) - of(before, cools), "{step:?}");
         }
         _ => assert_eq!((parked, delayed), (0, 0), "{step:?}"),
     }
+}
+
+/// Nothing fails for a helper.
+fn check_blame<const N: usize>(before: &World<N>, step: Step, actions: &[Action]) {
+    let Step::Event(Event::SpawnFailed(id) | Event::Exited(id, _)) = step else {
+        return;
+    };
+    let failed = actions.iter().any(|action| {
+        matches!(
+            action,
+            Action::Report(Report::ReloadFailed(..)) | Action::SayFailed(_)
+        )
+    });
+    let helper = before.is_helper(id.index().as_usize());
+    assert!(!helper || !failed, "{step:?} of a helper: {actions:?}");
 }
 
 /// Walks through everything; returns how many worlds there are.
@@ -283,6 +305,97 @@ fn reloads_that_do_not_fit() {
     assert!(worlds >= 6_000, "{worlds}");
 }
 
+/// One that stays, and one that does its work once.
+const HELPERS: &[Policy] = &[Policy::RESTART, Policy::empty()];
+
+#[test]
+fn helpers_of_two_slots() {
+    let menu = Menu {
+        reloads: &[1, 2],
+        rest: true,
+        ends: true,
+        statuses: &[CRASH, ExitStatus::FATAL],
+        helpers: &HELPERS[..1],
+        ..CRASHES
+    };
+    let worlds = operate::<2>("a helper in a tight table", bare(1), menu, 0);
+    assert!(worlds >= 18_000, "{worlds}");
+}
+
+#[test]
+fn helpers_of_three_slots() {
+    let menu = Menu {
+        reloads: &[1],
+        helpers: HELPERS,
+        ..CRASHES
+    };
+    let worlds = operate::<3>("two helpers", bare(1), menu, 0);
+    assert!(worlds >= 75_000, "{worlds}");
+}
+
+#[test]
+fn helpers_and_a_successor() {
+    let menu = Menu {
+        upgrades: true,
+        rest: true,
+        count: true,
+        helpers: &HELPERS[..1],
+        ..CRASHES
+    };
+    let worlds = operate::<2>("helpers and a successor", bare(1), menu, 0);
+    assert!(worlds >= 20_000, "{worlds}");
+}
+
+#[test]
+fn helpers_of_a_successor() {
+    let menu = Menu {
+        statuses: &[CRASH, ExitStatus::FATAL],
+        helpers: &HELPERS[1..],
+        ..CRASHES
+    };
+    let worlds = operate::<3>("helpers of a successor", bare(1), menu, 1);
+    assert!(worlds >= 850, "{worlds}");
+}
+
+#[test]
+fn helpers_with_events_between_polls() {
+    let menu = Menu {
+        reloads: &[1],
+        helpers: &HELPERS[..1],
+        ..CRASHES
+    };
+    let world = World::<2>::with(bare(1), false, menu, 0);
+    let worlds = walk(
+        "helpers, stepwise",
+        world,
+        Clock::Deadline,
+        Polling::Stepwise,
+    );
+    assert!(worlds >= 130_000, "{worlds}");
+}
+
+#[test]
+fn reloads_that_are_deferred() {
+    let menu = Menu {
+        defers: true,
+        ..EVERYTHING
+    };
+    let worlds = operate::<2>("deferred", bare(1), menu, 0);
+    assert!(worlds >= 65_000, "{worlds}");
+}
+
+#[test]
+fn reloads_that_are_deferred_between_polls() {
+    let menu = Menu {
+        reloads: &[1],
+        defers: true,
+        ends: true,
+        ..CRASHES
+    };
+    let worlds = operate_stepwise("deferred, stepwise", menu);
+    assert!(worlds >= 4_000, "{worlds}");
+}
+
 #[test]
 fn reloads_in_steps() {
     let menu = Menu {
@@ -397,6 +510,32 @@ fn successors_without_room() {
     };
     let worlds = operate::<2>("successors without room", bare(2), menu, 1);
     assert!(worlds >= 250, "{worlds}");
+}
+
+#[test]
+fn starts_that_somebody_waits_for() {
+    let menu = Menu {
+        statuses: &[CRASH, ExitStatus::FATAL],
+        reloads: &[1],
+        rest: true,
+        ends: true,
+        awaited: true,
+        ..CRASHES
+    };
+    let worlds = operate::<2>("starts that are awaited", bare(2), menu, 0);
+    assert!(worlds >= 10_000, "{worlds}");
+}
+
+#[test]
+fn awaited_starts_with_events_between_polls() {
+    let menu = Menu {
+        ends: true,
+        rest: true,
+        awaited: true,
+        ..CRASHES
+    };
+    let worlds = operate_stepwise("awaited starts, stepwise", menu);
+    assert!(worlds >= 500, "{worlds}");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What it takes: no allocation in a master or a worker, and sizes that are known.
 
+#[path = "support/foreign.rs"]
+mod foreign;
 #[path = "support/mod.rs"]
 mod support;
 
@@ -12,7 +14,9 @@ use forkmesh::machine::{self, Backoff, Config, ExitStatus, Report};
 use forkmesh::run::{Event, Exit, Master, Notice, Poller, Service, Worker, Workers};
 use forkmesh::table::{Slot, SlotId, Table};
 use forkmesh::wire::{Frame, Message};
+use rustix::fs::{MemfdFlags, fstat, memfd_create};
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::stdio::dup2_stderr;
 
 /// Counts what is asked of the allocator.
 struct Counting;
@@ -175,10 +179,19 @@ fn nothing_is_allocated() {
             received: 0,
             failed: 0,
         };
+        let lines = memfd_create(c"lines", MemfdFlags::CLOEXEC).expect("a memfd");
+        let errors = foreign::standard_error();
+        dup2_stderr(&lines).expect("of two that are open");
         let before = ASKED.load(Relaxed);
         let mut master = Master::with(config, alone).expect("a master");
         master.run(&mut quiet).expect("epoll");
         let allocated = ASKED.load(Relaxed) - before;
+        dup2_stderr(&errors).expect("as it was");
+        let written = fstat(&lines).expect("a memfd").st_size;
+        assert!(
+            written > 10_000,
+            "a line for everything that happened: {written}"
+        );
         assert_eq!(allocated, 0, "the master allocates nothing");
         assert_eq!(
             quiet.rounds, ROUNDS,
@@ -221,9 +234,9 @@ fn sizes() {
     // Without std a descriptor's type has no spare value, and one that may be missing takes twice the
     // room.
     let (master, worker, inbox) = if cfg!(feature = "std") {
-        (198, 31, 7)
+        (206, 31, 7)
     } else {
-        (206, 35, 7)
+        (214, 35, 7)
     };
     assert!(kib(size_of::<Master>()) <= master);
     assert!(kib(size_of::<Worker>()) <= worker);

@@ -21,6 +21,8 @@ mod reload;
 mod server;
 #[path = "httpd/settings.rs"]
 mod settings;
+#[path = "httpd/setup.rs"]
+mod setup;
 mod support;
 #[path = "httpd/upgrade.rs"]
 mod upgrade;
@@ -54,6 +56,8 @@ fn main() {
         settings::the_first_page_says_who_answers,
         settings::every_request_is_logged,
         settings::a_log_that_was_moved_is_opened_anew,
+        setup::workers_drop_to_the_user_that_is_named,
+        setup::a_worker_that_cannot_be_set_up_waits_for_a_reload,
         reload::a_reload_puts_new_settings_in_force,
         reload::a_bad_file_changes_nothing,
         reload::workers_that_fail_change_nothing,

@@ -10,6 +10,9 @@
 //! models there were; each model fails that had fewer executions than it is known to have.
 
 #[cfg(loom)]
+#[path = "loom/counting.rs"]
+mod counting;
+#[cfg(loom)]
 #[path = "loom/dying.rs"]
 mod dying;
 #[cfg(loom)]
@@ -21,6 +24,9 @@ mod losing;
 #[cfg(loom)]
 #[path = "loom/memory.rs"]
 mod memory;
+#[cfg(loom)]
+#[path = "loom/reading.rs"]
+mod reading;
 #[cfg(loom)]
 #[path = "loom/sharing.rs"]
 mod sharing;
@@ -64,6 +70,79 @@ fn main() {
         (
             "mutex::a_repairer_is_killed_at_every_step",
             dying::a_repairer_is_killed_at_every_step,
+        ),
+        (
+            "mutex::keeping_an_entry_killed_at_every_step",
+            dying::keeping_an_entry_killed_at_every_step,
+        ),
+        (
+            "mutex::waiters_ask_for_themselves",
+            dying::waiters_ask_for_themselves,
+        ),
+        (
+            "rwlock::readers_and_a_writer",
+            reading::readers_and_a_writer,
+        ),
+        (
+            "rwlock::two_writers_and_a_reader",
+            reading::two_writers_and_a_reader,
+        ),
+        (
+            "rwlock::readers_wait_for_a_place",
+            reading::readers_wait_for_a_place,
+        ),
+        (
+            "rwlock::a_writer_is_not_starved",
+            reading::a_writer_is_not_starved,
+        ),
+        ("rwlock::giving_up_to_write", reading::giving_up_to_write),
+        (
+            "rwlock::a_reader_killed_at_every_step",
+            reading::a_reader_killed_at_every_step,
+        ),
+        (
+            "rwlock::a_writer_killed_at_every_step",
+            reading::a_writer_killed_at_every_step,
+        ),
+        (
+            "rwlock::a_writer_killed_beside_two",
+            reading::a_writer_killed_beside_two,
+        ),
+        (
+            "rwlock::a_repairer_waits_for_readers",
+            reading::a_repairer_waits_for_readers,
+        ),
+        (
+            "rwlock::a_dead_reader_is_asked_after",
+            reading::a_dead_reader_is_asked_after,
+        ),
+        (
+            "rwlock::a_dead_writer_is_asked_after",
+            reading::a_dead_writer_is_asked_after,
+        ),
+        (
+            "rwlock::turning_out_killed_at_every_step",
+            reading::turning_out_killed_at_every_step,
+        ),
+        (
+            "rwlock::a_place_is_used_again",
+            reading::a_place_is_used_again,
+        ),
+        (
+            "counters::a_snapshot_has_all_of_an_update_or_nothing",
+            counting::a_snapshot_has_all_of_an_update_or_nothing,
+        ),
+        (
+            "counters::what_is_counted_later_is_not_seen_earlier",
+            counting::what_is_counted_later_is_not_seen_earlier,
+        ),
+        (
+            "counters::a_counter_killed_at_every_step",
+            counting::a_counter_killed_at_every_step,
+        ),
+        (
+            "counters::recovering_counters_killed_at_every_step",
+            counting::recovering_counters_killed_at_every_step,
         ),
         ("slab::two_allocate", sharing::two_allocate),
         ("slab::two_cut", sharing::two_cut),
@@ -127,6 +206,10 @@ fn main() {
         (
             "slab::linking_killed_at_every_step",
             losing::linking_killed_at_every_step,
+        ),
+        (
+            "slab::replacing_killed_at_every_step",
+            losing::replacing_killed_at_every_step,
         ),
         (
             "slab::recovering_killed_at_every_step",

@@ -5,6 +5,8 @@
 mod announce;
 #[path = "machine/ending.rs"]
 mod ending;
+#[path = "machine/helpers.rs"]
+mod helpers;
 #[path = "machine/receiver.rs"]
 mod receiver;
 #[path = "machine/reload.rs"]
@@ -15,6 +17,8 @@ mod request;
 mod restart;
 #[path = "machine/shell.rs"]
 mod shell;
+#[path = "machine/start.rs"]
+mod start;
 #[path = "machine/upgrade.rs"]
 mod upgrade;
 
@@ -43,6 +47,7 @@ fn what_does_not_fit_is_ignored_and_counted() {
             Event::Writable(stranger),
             Event::Refused(stranger),
             Event::Missed(stranger, 0),
+            Event::Unheard(stranger),
             Event::MeshBroken(stranger),
             Event::MeshReplaced(stranger),
         ] {

@@ -64,6 +64,10 @@ impl Roster for Shared {
         lives.is_none_or(|id| Owner::of(id) != owner)
     }
 
+    fn look_for(&self, owner: Owner) -> bool {
+        self.is_dead(owner)
+    }
+
     fn held(&self, index: SlotIndex) -> &Held {
         &self.held[index.as_usize()]
     }
@@ -322,7 +326,7 @@ fn kills_at_random_instants() {
             });
         }
         // Anybody, or whoever is inside: about to leave, or to be followed.
-        let owner = shared.mutex.owner().filter(|_| kill % 2 == 0);
+        let owner = (kill % 2 == 0).then(|| in_time("an owner", || shared.mutex.owner()));
         let anybody = random.next() as usize % WORKERS;
         let slot = owner.map_or(anybody, |owner| owner.index().as_usize());
         for _ in 0..random.next() % 1_000 {

@@ -5,11 +5,19 @@
 mod accounts;
 #[path = "setup/drop.rs"]
 mod drop;
+#[path = "setup/environment.rs"]
+mod environment;
 #[path = "setup/failing.rs"]
 mod failing;
+#[path = "support/foreign.rs"]
+mod foreign;
+#[path = "setup/inherited.rs"]
+mod inherited;
 mod support;
 #[path = "setup/title.rs"]
 mod title;
+#[path = "setup/whole.rs"]
+mod whole;
 #[path = "setup/world.rs"]
 mod world;
 
@@ -22,6 +30,13 @@ fn main() {
         drop::without_root_the_identity_is_kept,
         drop::a_number_keeps_its_processor,
         drop::limits_and_directory_are_what_was_asked,
+        whole::a_worker_is_what_was_asked,
+        environment::an_environment_is_what_was_asked,
+        environment::an_environment_without_room_is_an_error,
+        environment::a_title_and_an_environment_do_not_share,
+        inherited::what_is_not_kept_is_closed,
+        inherited::what_is_no_step_is_the_masters,
+        inherited::seeds_differ,
         failing::every_step_names_its_failure,
         failing::an_ordinary_user_cannot_drop,
         failing::a_failed_setup_parks_until_a_reload,

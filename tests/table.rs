@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use forkmesh::table::{
-    After, CHILDREN, Change, Claim, Generation, Pid, Policy, Refused, SLOTS, SlotId, SlotIndex,
-    SlotSet, SpawnMode, State, Table,
+    After, CHILDREN, Change, Claim, Generation, Pid, Policy, Refused, Role, SLOTS, SlotId,
+    SlotIndex, SlotSet, SpawnMode, State, Table,
 };
 use proptest::prelude::{Just, Strategy, any, prop_assert_eq, prop_oneof, proptest};
 
@@ -244,6 +244,7 @@ fn a_claim_keeps_what_it_said_and_a_pid_is_found() {
     let mut table = Table::<4>::new();
     let claim = Claim {
         number: 5,
+        role: Role::Helper,
         policy: Policy::RESTART_ON_FAILURE,
         epoch: 2,
     };
@@ -251,6 +252,7 @@ fn a_claim_keeps_what_it_said_and_a_pid_is_found() {
     table.apply(id, Change::Spawned(pid(9))).expect("starting");
     let slot = table.slot(id).expect("present");
     assert_eq!((slot.number, slot.policy, slot.epoch), (5, claim.policy, 2));
+    assert_eq!(slot.role, Role::Helper);
     assert_eq!(table.by_pid(pid(9)), Some(id));
     assert_eq!(table.by_pid(pid(10)), None);
     table

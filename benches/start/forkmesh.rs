@@ -3,7 +3,7 @@
 use core::sync::atomic::Ordering::SeqCst;
 
 use forkmesh::machine::{Config, Report};
-use forkmesh::run::{Event, Exit, Master, Notice, Poller, Service, Worker, Workers};
+use forkmesh::run::{Event, Exit, Master, Notice, Poller, Service, Silent, Worker, Workers};
 
 use crate::process::now_ns;
 use crate::{Progress, Until};
@@ -55,6 +55,7 @@ pub(crate) fn start(workers: usize, until: Until, progress: &Progress) {
     };
     let since = now_ns();
     let mut master = Master::new(Config::new().workers(workers)).expect("a master");
+    master.observed_by(&Silent);
     master.start(&mut service).expect("started");
     while service.ready < workers {
         master.turn(&mut service, None).expect("epoll works");

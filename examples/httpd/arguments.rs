@@ -28,6 +28,8 @@ A prefork HTTP/1.1 server.
   --manual-upgrades  both serve after an upgrade, until one of them is told to go
   --relay            after an upgrade this process stays, passes signals on, and ends as the
                      last master does; so it does as PID 1, without being told
+  --daemon           goes on without the terminal; returns when it serves, or cannot
+  --single           one process that is worker and all, for a debugger
   --orphans HOW      workers whose master is dead
                        drain     finish what they began, and end (the default)
                        serve     serve on, until a signal ends them
@@ -48,11 +50,13 @@ Settings: the command line's word counts, then the file's.
   --drain-idle SECONDS  how long it may do nothing while its worker drains (default: 5)
   --text TEXT        a line that the page / shows
   --log PATH         the access log, a line a request
+  --user NAME[:GROUP]  whose processes workers are, if the master is root's (default: the master's)
+  --affinity CPUS    each worker runs on one processor: auto, or of these: 0,2,1
   --fail HOW         for tests: what workers do instead of serving
                        exit2     exit with code 2, which means: never again
                        die       abort
                        hang      nothing, and they hear nothing
-In the file they are called workers, idle, drain_idle, text, log and fail.
+In the file they are called workers, idle, drain_idle, text, log, user, affinity and fail.
 
 Signals to the master: QUIT ends it gracefully, TERM and INT at once; HUP is reload, USR1
 reopen, USR2 upgrade.
@@ -74,6 +78,8 @@ pub(crate) struct Arguments {
     pub(crate) name: Option<String>,
     pub(crate) binary: Option<PathBuf>,
     pub(crate) relay: bool,
+    pub(crate) daemon: bool,
+    pub(crate) single: bool,
     /// How masters follow each other, and what becomes of workers without one.
     pub(crate) master: Config,
     pub(crate) config: Option<PathBuf>,
@@ -82,7 +88,7 @@ pub(crate) struct Arguments {
 }
 
 /// What is followed by a value.
-const VALUED: [&str; 17] = [
+const VALUED: [&str; 19] = [
     "-s",
     "--listen",
     "--bind-wait",
@@ -99,6 +105,8 @@ const VALUED: [&str; 17] = [
     "--drain-idle",
     "--text",
     "--log",
+    "--user",
+    "--affinity",
     "--fail",
 ];
 
@@ -126,7 +134,9 @@ pub(crate) fn parse(words: impl Iterator<Item = OsString>) -> Result<Asked, Wron
         };
         match name {
             "--help" | "-h" => return Ok(Asked::Help),
-            "--relay" | "--manual-upgrades" if attached.is_none() => arguments.set_flag(name),
+            "--relay" | "--manual-upgrades" | "--daemon" | "--single" if attached.is_none() => {
+                arguments.set_flag(name);
+            }
             name if VALUED.contains(&name) => {
                 let value = attached.or_else(|| words.next());
                 let value = value.ok_or_else(|| wrong(name, "needs a value"))?;
@@ -162,6 +172,8 @@ impl Arguments {
     fn set_flag(&mut self, name: &str) {
         match name {
             "--relay" => self.relay = true,
+            "--daemon" => self.daemon = true,
+            "--single" => self.single = true,
             _ => self.master = self.master.upgrades(Upgrades::Manual),
         }
     }
@@ -211,6 +223,8 @@ impl Default for Arguments {
             name: None,
             binary: None,
             relay: false,
+            daemon: false,
+            single: false,
             master: Config::new(),
             config: None,
             said: Said::default(),

@@ -22,8 +22,8 @@
 use core::time::Duration;
 use std::time::Instant;
 
-use forkmesh::run::Worker;
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use forkmesh::run::{self, Worker};
+use rustix::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown};
 
@@ -40,8 +40,8 @@ const MUCH_OUTPUT: usize = 64 << 10;
 const LINGER: Duration = Duration::from_secs(1);
 
 /// One client, or a place for one: buffers outlive the connection.
-pub(crate) struct Connection {
-    socket: Option<OwnedFd>,
+pub(crate) struct Connection<'l> {
+    socket: Option<run::Connection<'l>>,
     input: Box<[u8; INPUT]>,
     start: usize,
     end: usize,
@@ -76,7 +76,7 @@ pub(crate) enum Want {
     Close,
 }
 
-impl Connection {
+impl<'l> Connection<'l> {
     /// A place for a connection.
     pub(crate) fn new(now: Instant) -> Self {
         Self {
@@ -94,7 +94,7 @@ impl Connection {
         }
     }
 
-    pub(crate) fn open(&mut self, socket: OwnedFd, site: &Site) {
+    pub(crate) fn open(&mut self, socket: run::Connection<'l>, site: &Site) {
         (self.start, self.end, self.sent, self.ready) = (0, 0, 0, 0);
         self.output.clear();
         self.socket = Some(socket);

@@ -5,12 +5,16 @@
 //! ```
 //!
 //! All processes write to one file, each to its end (O_APPEND), so that whole turns follow each other.
+//! Workers of another user than the master open it anew themselves: so it is theirs.
 //! The lines of the turn in which a process is killed are lost.
 
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
+
+use forkmesh::run::Identity;
+use rustix::fs::{Gid, Uid};
 
 use crate::response::Status;
 
@@ -21,16 +25,20 @@ pub(crate) struct Log {
     /// What this turn has brought.
     lines: Vec<u8>,
     failed: bool,
+    /// Whose the file is to be, where that can be said.
+    owner: Option<(Uid, Gid)>,
 }
 
 impl Log {
-    pub(crate) fn open(path: &Path) -> Result<Self, String> {
-        let file = append(path).map_err(|why| format!("log {}: {why}", path.display()))?;
+    pub(crate) fn open(path: &Path, owner: Option<&Identity>) -> Result<Self, String> {
+        let owner = owner.map(|who| (Uid::from_raw(who.uid()), Gid::from_raw(who.gid())));
+        let cannot = |why| format!("log {}: {why}", path.display());
         Ok(Self {
             path: path.to_owned(),
-            file,
+            file: append(path, owner).map_err(cannot)?,
             lines: Vec::new(),
             failed: false,
+            owner,
         })
     }
 
@@ -41,6 +49,11 @@ impl Log {
         let code = status.code();
         // A Vec takes everything.
         let _ = writeln!(self.lines, "{second} {who} {method} {path} {code}");
+    }
+
+    /// Whether there is something to be written.
+    pub(crate) fn has_lines(&self) -> bool {
+        !self.lines.is_empty()
     }
 
     /// Writes what was noted. A log that cannot be written to stops nobody: that is said once.
@@ -62,7 +75,7 @@ impl Log {
     /// new one, it stays with the old.
     pub(crate) fn reopen(&mut self) {
         self.flush();
-        match append(&self.path) {
+        match append(&self.path, self.owner) {
             Ok(file) => self.file = file,
             Err(why) => self.complain(&why),
         }
@@ -74,6 +87,13 @@ impl Log {
     }
 }
 
-fn append(path: &Path) -> io::Result<File> {
-    File::options().append(true).create(true).open(path)
+/// A worker may not give its file away; it is its own anyhow.
+fn append(path: &Path, owner: Option<(Uid, Gid)>) -> io::Result<File> {
+    let file = File::options().append(true).create(true).open(path)?;
+    if let Some((uid, gid)) = owner
+        && rustix::process::geteuid().is_root()
+    {
+        rustix::fs::fchown(&file, Some(uid), Some(gid))?;
+    }
+    Ok(file)
 }

@@ -1,15 +1,14 @@
 //! A prefork HTTP/1.1 server on forkmesh: this file starts the master and says what it does.
 //!
 //! ```text
-//!   main ─┬─ generation ── listener ── Master::new ── pid file ── run ── relay, if it is to stay
-//!         │    └─ settings, log            └─ the predecessor's, or bound; holders says by whom not
+//!   main ─┬─ generation ── daemon ── listener ── Master::new ── pid file ── run ── relay, if it is to stay
+//!         │    └─ settings, log  └─ the predecessor's, or bound; holders says by whom not
 //!         └─ -s: control ── status         asks a master that runs
 //!
-//!   service ─┬─ notice: notices            a line each                                  the master
+//!   service ─┬─ notice                     a line each                                  the master
 //!            ├─ reload: generation         the settings to be, beside those in force
 //!            ├─ upgrade: program           what takes over, with the listener
-//!            └─ work: server               its loop                                     each worker
-//!                ├─ acceptor               new connections, in turn with the siblings
+//!            └─ work: setup, server        its user and processor, then its loop       each worker
 //!                ├─ connection             bytes in, bytes out, never blocking
 //!                │    ├─ request, body     what was asked
 //!                │    └─ response          what is answered
@@ -21,7 +20,6 @@
 //! same with `-s status` behind it, or `-s reload`.
 #![forbid(unsafe_code)]
 
-mod acceptor;
 mod arguments;
 mod body;
 mod build;
@@ -33,7 +31,6 @@ mod holders;
 mod listener;
 mod log;
 mod mesh;
-mod notices;
 mod pages;
 mod program;
 mod request;
@@ -41,6 +38,7 @@ mod response;
 mod server;
 mod service;
 mod settings;
+mod setup;
 mod status;
 
 use core::fmt;
@@ -52,7 +50,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use forkmesh::machine::ExitStatus;
-use forkmesh::run::{Handover, Master, PidFile, Relay};
+use forkmesh::run::{Daemon, Detached, Exit, Handover, Master, PidFile, Relay, Silent, Single};
 
 use crate::arguments::{Arguments, Asked};
 use crate::generation::Source;
@@ -117,17 +115,11 @@ fn run(arguments: Arguments, stays: bool) -> Result<Option<Relay>, String> {
     let mut handover = handover()?;
     let opened = listener::open(arguments.listen, handover.as_mut(), arguments.bind_wait);
     let (listener, address) = opened?;
+    let detached = match &handover {
+        None if arguments.daemon => Some(detach(address)?),
+        _ => None,
+    };
     let workers = serving.settings.workers;
-    let config = arguments.master.workers(workers);
-    let mut master = Master::new(config).map_err(|error| error.to_string())?;
-    if let Some(handover) = handover {
-        // The listeners that nobody has taken are closed here.
-        master.succeed(handover);
-    }
-    if let Some(path) = &arguments.pid_file {
-        master.keep(pid_file(path)?);
-    }
-    greet(address, workers);
     let mut httpd = Httpd {
         listener: Some(listener),
         listener_name: listener::name(arguments.listen),
@@ -137,12 +129,47 @@ fn run(arguments: Arguments, stays: bool) -> Result<Option<Relay>, String> {
         program,
         name: arguments.name.unwrap_or_else(build::id),
     };
+    if arguments.single {
+        greet(address, 1);
+        return single(&mut httpd).map(|()| None);
+    }
+    let config = arguments.master.workers(workers);
+    let mut master = Master::new(config).map_err(|error| error.to_string())?;
+    master.observed_by(&Silent); // what is of interest here, the service prints itself
+    if let Some(handover) = handover {
+        // The listeners that nobody has taken are closed here.
+        master.succeed(handover);
+    }
+    if let Some(path) = &arguments.pid_file {
+        master.keep(pid_file(path)?);
+    }
+    if let Some(detached) = detached {
+        master.report_to(detached);
+    }
+    greet(address, workers);
     let ended = master.run(&mut httpd);
     ended.map_err(|why| format!("the master: {why}"))?;
     if !stays {
         return Ok(None);
     }
     master.relay().map_err(|why| format!("the relay: {why}"))
+}
+
+/// Goes on without the terminal; who started it waits until the workers are ready.
+fn detach(address: SocketAddr) -> Result<Detached, String> {
+    println!("listening on http://{address}/"); // the terminal is gone when there is a master to greet
+    let _ = io::stdout().flush();
+    let detached = Daemon::new().detach();
+    detached.map_err(|why| format!("no daemon: {why}"))
+}
+
+/// One worker and no master, for a debugger.
+fn single(httpd: &mut Httpd) -> Result<(), String> {
+    match Single::new().run(httpd) {
+        Ok(Exit::SUCCESS) => Ok(()),
+        Ok(Exit(code)) => Err(format!("it cannot serve: {code}")),
+        Err(why) => Err(format!("it cannot serve: {why}")),
+    }
 }
 
 /// What the master that this one takes over from has left.

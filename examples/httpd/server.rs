@@ -3,78 +3,85 @@
 use core::time::Duration;
 use std::time::Instant;
 
-use forkmesh::run::{Event, Exit, Interest, Poller, Ready, Worker};
-use rustix::fd::OwnedFd;
+use forkmesh::run::{
+    self, Acceptor, Arrival, Event, Exit, Happened, Interest, Listening, Load, Loop, Over,
+    Strategy, TimerId, Worker,
+};
 use rustix::io::Errno;
 
-use crate::acceptor::{self, Acceptor};
 use crate::connection::{Connection, Want};
 use crate::pages::Site;
 
 /// How many connections a worker has at once.
-const MOST_CONNECTIONS: usize = 1024;
-/// How many connections are accepted before those that are open get their turn.
-const ACCEPT_BATCH: usize = 8;
+pub(crate) const MOST_CONNECTIONS: u32 = 1024;
 /// How often it is looked who has done nothing for too long; oftener when a worker's end waits for it.
-const SWEEP: Duration = Duration::from_secs(1);
-const DRAIN_SWEEP: Duration = Duration::from_millis(50);
+const SWEEP_MS: u64 = 1_000;
+const DRAIN_SWEEP_MS: u64 = 50;
+/// A process that is short of descriptors says so once in this time.
+const REPEATED: Duration = Duration::from_secs(10);
+
+/// The one timer, and what is put off to the end of a turn.
+const SWEEP: u32 = 0;
+const FLUSH: u32 = 0;
 
 /// A worker at work.
-pub(crate) struct Server<'w> {
+pub(crate) struct Server<'w, 'l, S> {
     worker: &'w mut Worker,
-    poller: Poller,
-    acceptor: Acceptor,
+    turns: Loop<'l, S, 1, 1>,
     site: Site,
     /// A connection's place is its number among what is watched.
-    connections: Vec<Connection>,
+    connections: Vec<Connection<'l>>,
     vacant: Vec<u32>,
-    next_sweep: Instant,
+    /// `None` in an idle worker, which sleeps until something happens.
+    next_sweep: Option<TimerId>,
+    complained: Option<Instant>,
 }
 
-impl<'w> Server<'w> {
+impl<'w, 'l, S: Strategy> Server<'w, 'l, S> {
     pub(crate) fn new(
         worker: &'w mut Worker,
-        listener: OwnedFd,
+        acceptor: Acceptor<'l, S>,
         site: Site,
     ) -> Result<Self, Errno> {
-        let poller = Poller::new(worker)?;
-        let acceptor = Acceptor::new(listener, &poller)?;
+        let turns = Loop::new(worker, acceptor)?;
         worker.ready();
         Ok(Self {
-            next_sweep: site.now + SWEEP,
             worker,
-            poller,
-            acceptor,
+            turns,
             site,
             connections: Vec::new(),
             vacant: Vec::new(),
+            next_sweep: None,
+            complained: None,
         })
     }
 
     pub(crate) fn run(&mut self) -> Exit {
-        let mut batch = Vec::<Ready>::new();
+        let mut turn = self.turns.now();
         let exit = loop {
-            if let Some(exit) = self.hear() {
-                break exit;
+            let Ok(happened) = self.turns.next(self.worker) else {
+                break Exit::FAILURE;
+            };
+            if turn != self.turns.now() {
+                turn = self.turns.now();
+                self.site.now = Instant::now();
+                self.site.date.refresh();
             }
-            for ready in batch.drain(..) {
-                match ready.token {
-                    acceptor::TOKEN => drop(self.accept()),
-                    token => self.advance(token),
-                }
+            match happened {
+                Happened::Told(event) => self.hear(event),
+                Happened::Arrived(arrival) => self.meet(arrival),
+                Happened::Ready(ready) => self.advance(ready.token),
+                Happened::Due(_) => self.sweep(),
+                Happened::Drain => self.drain(),
+                // The lines of this turn; the end of a turn is what was put off to it.
+                Happened::Posted(_) => self.flush_log(),
+                Happened::Over(Over::Terminated | Over::Drained) => break Exit::SUCCESS,
+                Happened::Over(_) => break Exit::FAILURE,
+                _ => {}
             }
-            self.tick();
-            if self.site.drains.is_some() && self.open() == 0 {
-                break Exit::SUCCESS;
+            if self.site.log.as_ref().is_some_and(|log| log.has_lines()) {
+                let _ = self.turns.post(FLUSH); // it may be put off already
             }
-            self.flush_log();
-            let timeout_ms = self.timeout_ms();
-            match self.poller.wait(self.worker, timeout_ms) {
-                Ok(ready) => batch.extend(ready),
-                Err(_) => break Exit::FAILURE,
-            }
-            self.site.now = Instant::now();
-            self.site.date.refresh();
         };
         self.flush_log();
         exit
@@ -86,84 +93,50 @@ impl<'w> Server<'w> {
         }
     }
 
-    /// What the master and the siblings say; `Some` where it is the end.
-    fn hear(&mut self) -> Option<Exit> {
-        while let Some(event) = self.worker.receive() {
-            match event {
-                Event::Terminate => return Some(Exit::SUCCESS),
-                Event::Quit => self.drain(),
-                // A descriptor that comes with it is closed: nobody here sends one.
-                Event::Message { from, message, .. } => self.site.remember(from, message),
-                Event::Reopen => {
-                    if let Some(log) = &mut self.site.log {
-                        log.reopen();
-                    }
+    fn hear(&mut self, event: Event) {
+        match event {
+            // A descriptor that comes with it is closed: nobody here sends one.
+            Event::Message { from, message, .. } => self.site.remember(from, message),
+            Event::Reopen => {
+                if let Some(log) = &mut self.site.log {
+                    log.reopen();
                 }
-                // The poller watches the new mesh pair by itself; and who lost its master, and was not
-                // told to quit, serves on.
-                Event::Moved | Event::Orphaned => {}
-                _ => {}
             }
+            // Who lost its master, and was not told to quit, serves on.
+            _ => {}
         }
-        None
     }
 
     /// Finishes what was begun: who is connected already, though not accepted yet, counts as that.
     fn drain(&mut self) {
-        if self.site.drains.is_some() {
-            return;
-        }
-        let now = self.site.now;
-        self.site.drains = Some(now + self.site.drain_idle);
-        while self.accept() > 0 {}
-        self.acceptor.close(&self.poller);
+        self.site.drains = Some(self.site.now + self.site.drain_idle);
         for place in 0..self.connections.len() {
             // A request may have come in this moment, and who is idle has less time from now on.
             self.advance(place as u32);
         }
-        self.next_sweep = now + DRAIN_SWEEP;
+        self.sweep_after(DRAIN_SWEEP_MS);
     }
 
-    /// Takes in who waits at the door; how many.
-    fn accept(&mut self) -> usize {
-        let mut accepted = 0;
-        while accepted < ACCEPT_BATCH
-            && let Some(place) = self.place()
-        {
-            let Some(socket) = self.acceptor.accept(&self.poller, self.site.now) else {
-                self.vacant.push(place);
-                break;
-            };
-            accepted += 1;
-            self.connections[place as usize].open(socket, &self.site);
-            // The request is often there already: then it needs no wait, and a short connection is
-            // over before it was ever watched.
-            self.advance(place);
+    fn meet(&mut self, arrival: Arrival<'l>) {
+        match arrival {
+            Arrival::Connection { connection, .. } => self.open(connection),
+            Arrival::Refused { errno, .. } => self.complain(errno),
+            _ => {}
         }
-        if self.open() == MOST_CONNECTIONS {
-            // Now, and not when the next one comes: its wake-up would be lost on this worker.
-            self.acceptor.full(&self.poller);
-        } else if accepted > 0 {
-            self.acceptor.requeue(&self.poller, self.site.now);
-        }
-        accepted
     }
 
-    /// A place for a connection, unless all are in use.
-    fn place(&mut self) -> Option<u32> {
-        if let Some(place) = self.vacant.pop() {
-            return Some(place);
+    fn open(&mut self, socket: run::Connection<'l>) {
+        let place = self.vacant.pop().unwrap_or_else(|| {
+            self.connections.push(Connection::new(self.site.now));
+            self.connections.len() as u32 - 1
+        });
+        self.connections[place as usize].open(socket, &self.site);
+        if self.next_sweep.is_none() {
+            self.sweep_after(SWEEP_MS);
         }
-        let place = self.connections.len();
-        if place >= MOST_CONNECTIONS {
-            return None;
-        }
-        self.connections.push(Connection::new(self.site.now));
-        Some(place as u32)
-    }
-
-    fn open(&self) -> usize {
-        self.connections.len() - self.vacant.len()
+        // The request is often there already: then it needs no wait, and a short connection is over
+        // before it was ever watched.
+        self.advance(place);
     }
 
     fn advance(&mut self, place: u32) {
@@ -184,9 +157,10 @@ impl<'w> Server<'w> {
         if connection.watched == Some(want) {
             return;
         }
+        let poller = self.turns.poller();
         let watching = match (connection.socket(), connection.watched) {
-            (Some(socket), None) => self.poller.add(socket, place, interest),
-            (Some(socket), Some(_)) => self.poller.modify(socket, place, interest),
+            (Some(socket), None) => poller.add(socket, place, interest),
+            (Some(socket), Some(_)) => poller.modify(socket, place, interest),
             (None, _) => return,
         };
         connection.watched = Some(want);
@@ -200,37 +174,56 @@ impl<'w> Server<'w> {
         if connection.socket().is_some() {
             connection.close();
             self.vacant.push(place);
-            self.acceptor.room(&self.poller, self.site.now);
         }
     }
 
-    /// Hangs up on those who have done nothing for too long.
-    fn tick(&mut self) {
-        let now = self.site.now;
-        self.acceptor.tick(&self.poller, now);
-        if now < self.next_sweep {
-            return;
+    fn sweep_after(&mut self, ms: u64) {
+        if let Some(sweep) = self.next_sweep.take() {
+            let _ = self.turns.cancel(sweep); // it may have come in this turn
         }
-        self.next_sweep = match self.site.drains {
-            None => now + SWEEP,
-            Some(_) => now + DRAIN_SWEEP,
-        };
+        self.next_sweep = self.turns.after(ms, SWEEP).ok();
+    }
+
+    /// Hangs up on those who have done nothing for too long.
+    fn sweep(&mut self) {
+        self.next_sweep = None;
+        let now = self.site.now;
         for (place, token) in (0..self.connections.len()).zip(0..) {
             if self.connections[place].is_due(now) {
                 let want = self.connections[place].expire(&mut self.site, self.worker);
                 self.settle(token, want);
             }
         }
+        if self.vacant.len() < self.connections.len() {
+            self.sweep_after(match self.site.drains {
+                None => SWEEP_MS,
+                Some(_) => DRAIN_SWEEP_MS,
+            });
+        }
     }
 
-    /// A worker without connections sleeps until something happens.
-    fn timeout_ms(&self) -> Option<u64> {
-        let sweep = (self.open() > 0).then_some(self.next_sweep);
-        let due = match (sweep, self.acceptor.due()) {
-            (Some(sweep), Some(accept)) => Some(sweep.min(accept)),
-            (sweep, accept) => sweep.or(accept),
-        };
-        // A millisecond is not over before the next one began.
-        due.map(|due| due.saturating_duration_since(self.site.now).as_millis() as u64 + 1)
+    fn complain(&mut self, errno: Errno) {
+        let now = self.site.now;
+        let silent = self.complained.is_some_and(|last| now < last + REPEATED);
+        if !silent {
+            self.complained = Some(now);
+            let pid = std::process::id();
+            eprintln!("pid {pid}: nothing is accepted for now: {errno}");
+        }
     }
+}
+
+/// Serves what comes to these listeners.
+pub(crate) fn serve<S: Strategy>(
+    worker: &mut Worker,
+    listening: impl IntoIterator<Item = Listening>,
+    strategy: S,
+    site: Site,
+) -> Result<Exit, Errno> {
+    let load = Load::new(MOST_CONNECTIONS);
+    let mut acceptor = Acceptor::new(&load, strategy);
+    for listening in listening {
+        acceptor.add(listening).map_err(|_| Errno::INVAL)?;
+    }
+    Ok(Server::new(worker, acceptor, site)?.run())
 }

@@ -11,15 +11,18 @@ use core::fmt;
 use std::io::{self, Write};
 
 use forkmesh::machine::Report;
-use forkmesh::run::{Exit, Notice, Offer, Refused, Reload, Service, Worker, Workers};
+use forkmesh::run::{
+    Exclusive, Exit, Listening, NotLoaded, Notice, Offer, Refused, Reload, Service, Sharing,
+    Worker, Workers,
+};
 use rustix::fd::OwnedFd;
 
 use crate::generation::{Generation, Source};
-use crate::notices;
 use crate::pages::Site;
 use crate::program::Program;
-use crate::server::Server;
+use crate::server;
 use crate::settings::Fail;
+use crate::setup;
 
 /// The master's; each worker begins with a copy of it.
 pub(crate) struct Httpd {
@@ -53,14 +56,20 @@ impl Service for Httpd {
                 std::thread::park();
             },
         }
-        let site = Site::new(worker, generation, &self.name);
-        match Server::new(worker, listener, site) {
-            Ok(mut server) => server.run(),
-            Err(errno) => {
-                let _ = worker.failed(1, errno);
-                Exit::FAILURE
-            }
+        let identity = generation.identity.as_ref();
+        if let Err(why) = setup::set_up(worker, &generation.settings, identity) {
+            return worker.fails(why);
         }
+        let site = Site::new(worker, generation, &self.name);
+        let listening = Listening {
+            socket: listener,
+            place: 0,
+            sharing: Sharing::Shared,
+        };
+        server::serve(worker, [listening], Exclusive::new(), site).unwrap_or_else(|errno| {
+            let _ = worker.failed(1, errno);
+            Exit::FAILURE
+        })
     }
 
     fn notice(&mut self, _workers: &mut Workers<'_>, notice: Notice) {
@@ -75,10 +84,10 @@ impl Service for Httpd {
             Notice::Reopen => self.reopen(),
             _ => {}
         }
-        say(notices::Line(&notice));
+        say(&notice);
     }
 
-    fn reload(&mut self, next: Reload) -> Result<usize, Refused> {
+    fn reload(&mut self, next: Reload) -> Result<usize, NotLoaded> {
         match self.source.generation(next.epoch) {
             Ok(generation) => {
                 let workers = generation.settings.workers;
@@ -87,7 +96,7 @@ impl Service for Httpd {
             }
             Err(why) => {
                 say(format_args!("epoch {} is refused: {why}", next.epoch));
-                Err(Refused)
+                Err(NotLoaded::Refused)
             }
         }
     }

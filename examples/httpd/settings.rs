@@ -7,6 +7,8 @@
 //!   drain_idle = 5
 //!   text = hello # this is part of it
 //!   log = /var/log/httpd.log
+//!   user = www-data:www-data
+//!   affinity = auto
 //!   fail = hang
 //! ```
 //!
@@ -31,6 +33,19 @@ pub(crate) struct Settings {
     /// `None` for serving.
     pub(crate) fail: Option<Fail>,
     pub(crate) log: Option<PathBuf>,
+    /// Whose processes workers are: a user, and a group behind a colon; `None` for the master's own.
+    pub(crate) user: Option<String>,
+    /// `None` for wherever the kernel likes.
+    pub(crate) affinity: Option<Affinity>,
+}
+
+/// Where workers run: each on one processor.
+#[derive(Clone)]
+pub(crate) enum Affinity {
+    /// Of those that the master may use.
+    Auto,
+    /// Of these, in this order.
+    Of(Vec<usize>),
 }
 
 /// What a worker does instead of serving: for tests of who starts it.
@@ -53,6 +68,8 @@ pub(crate) struct Said {
     text: Option<String>,
     fail: Option<Fail>,
     log: Option<PathBuf>,
+    user: Option<String>,
+    affinity: Option<Affinity>,
 }
 
 impl Settings {
@@ -79,6 +96,8 @@ impl Settings {
             text: text.unwrap_or_default(),
             fail: line.fail.or(file.fail),
             log: line.log.clone().or(file.log),
+            user: line.user.clone().or(file.user),
+            affinity: line.affinity.clone().or(file.affinity),
         }
     }
 }
@@ -127,6 +146,12 @@ impl Said {
                     _ => return Err("none of exit2, die, hang"),
                 });
             }
+            "user" if value.is_empty() => return Err("nobody's name"),
+            "user" => self.user = Some(value.to_owned()),
+            "affinity" => {
+                let affinity = affinity(value).ok_or("neither `auto` nor numbers, as 0,2,1")?;
+                self.affinity = Some(affinity);
+            }
             "log" if value.is_empty() => return Err("not a path"),
             "log" => self.log = Some(value.into()),
             _ => return Err("no such setting"),
@@ -138,6 +163,14 @@ impl Said {
 fn seconds(value: &str, least: u64) -> Option<u64> {
     let seconds = value.parse().ok();
     seconds.filter(|seconds| (least..=86_400).contains(seconds))
+}
+
+fn affinity(value: &str) -> Option<Affinity> {
+    if value == "auto" {
+        return Some(Affinity::Auto);
+    }
+    let numbers = value.split(',').map(|number| number.trim().parse().ok());
+    numbers.collect::<Option<_>>().map(Affinity::Of)
 }
 
 fn cpus() -> usize {

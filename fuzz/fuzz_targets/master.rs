@@ -4,7 +4,9 @@
 //! ```text
 //!   kind workers step step step …     one byte each; a step is the (byte % possible)th thing that can happen
 //!     │
-//!     └─ 0bcreu_mpss: slots (4, 5, 6, 8), predecessor, mesh, upgrades by hand, ends, rest, no count
+//!     │       └─ and helpers: none, the manager, the loader, both
+//!     └─ 0bcreu_mpss: slots (4, 5, 6, 8), predecessor, mesh, upgrades by hand, ends, rest, no count;
+//!        without a predecessor, somebody else waits to hear of the start where `workers` is above 127
 //! ```
 //!
 //! At the end of the bytes the master is told to end, and has to come to it. With FUZZ_EVENTS in the
@@ -25,6 +27,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use forkmesh::machine::{Backoff, Config, Event, Phase, Upgrades};
+use forkmesh::table::Policy;
 use libfuzzer_sys::fuzz_target;
 
 use crate::world::{Clock, Menu, Polling, STATUSES, Step, World};
@@ -59,10 +62,13 @@ fn play<const N: usize>(kind: u8, workers: u8, steps: &[u8]) {
         statuses: &STATUSES,
         ends: kind & 8 != 0,
         reloads: &[1, 2, 4, 8, 0],
+        defers: true,
+        helpers: HELPERS[usize::from(workers) / 64],
         rest: kind & 16 != 0,
         count: kind & 32 == 0,
         upgrades: true,
         restarts: true,
+        awaited: foreign == 0 && workers >= 128,
     };
     let workers = usize::from(workers) % (N + 2);
     let config = config().upgrades(upgrades).workers(workers).mesh(meshed);
@@ -76,6 +82,14 @@ fn play<const N: usize>(kind: u8, workers: u8, steps: &[u8]) {
     }
     end(world);
 }
+
+/// One that stays, and one that does its work once.
+const HELPERS: [&[Policy]; 4] = [
+    &[],
+    &[Policy::RESTART],
+    &[Policy::empty()],
+    &[Policy::RESTART, Policy::empty()],
+];
 
 /// Everything can happen in a few steps.
 fn config() -> Config {

@@ -70,6 +70,8 @@ pub enum ReceiveError {
     Empty,
     /// Nobody who could send is left.
     Gone,
+    /// As `Gone`; and whoever had the other end did not read all that was sent there. Said once.
+    Unread,
     /// The kernel refused.
     Refused(Errno),
 }
@@ -181,7 +183,7 @@ impl Inbox {
             Ok(0) => return Err(ReceiveError::Gone),
             Ok(bytes) => bytes,
             Err(Errno::AGAIN) => return Err(ReceiveError::Empty),
-            Err(Errno::CONNRESET) => return Err(ReceiveError::Gone),
+            Err(Errno::CONNRESET) => return Err(ReceiveError::Unread),
             Err(errno) => return Err(ReceiveError::Refused(errno)),
         };
         let frames = bytes / FRAME_SIZE;
@@ -232,6 +234,7 @@ impl fmt::Display for ReceiveError {
         match self {
             Self::Empty => f.write_str("nothing waits"),
             Self::Gone => f.write_str("nobody who could send is left"),
+            Self::Unread => f.write_str("nobody is left, and not all was read"),
             Self::Refused(errno) => write!(f, "receive: {errno}"),
         }
     }

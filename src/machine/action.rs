@@ -19,7 +19,7 @@ pub enum Action {
     /// Open the master's own log files again; each worker is told by an `Order`. No answer.
     Reopen,
     /// Make the configuration of this epoch, beside the one that is in force. So many workers are
-    /// wanted now. Answer: `Loaded` or `LoadRefused`.
+    /// wanted now. Answer: `Loaded`, `LoadRefused` or `LoadDeferred`: then it is said once more.
     Load(u32, u16),
     /// Set the pid file aside, and execute the successor. Answer: `Launched` or `LaunchFailed`.
     Launch,
@@ -27,10 +27,10 @@ pub enum Action {
     SignalSuccessor(Signal),
     /// An upgrade came to nothing: take the pid file back. No answer.
     Withdraw,
-    /// Tell the predecessor that the workers are ready. No answer.
+    /// Tell whoever started this master that the workers are ready. No answer.
     SayReady,
-    /// Tell the predecessor that this master cannot serve: for want of slots, or because a worker
-    /// was given up. No answer.
+    /// Tell whoever started this master that it cannot serve: for want of slots, or because a worker
+    /// was given up. Without a predecessor the master ends. No answer.
     SayFailed(UpgradeError),
     /// Fork a process for this slot. Answer: `Spawned` or `SpawnFailed`.
     Spawn(SlotId),

@@ -3,6 +3,9 @@
 
 use crate::table::{CHILDREN, Policy};
 
+/// How many helpers there can be.
+pub(crate) const MOST_HELPERS: usize = 8;
+
 /// How many workers, and how they are restarted and ended.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Config {
@@ -10,6 +13,9 @@ pub struct Config {
     pub(crate) mesh: bool,
     pub(crate) credentials: bool,
     pub(crate) policy: Policy,
+    /// How many of the policies below are meant.
+    pub(crate) helpers: u8,
+    pub(crate) helper_policies: [Policy; MOST_HELPERS],
     pub(crate) backoff: Backoff,
     pub(crate) quit_ms: u64,
     pub(crate) terminate_ms: u64,
@@ -64,6 +70,8 @@ impl Config {
             mesh: true,
             credentials: true,
             policy: Policy::RESTART,
+            helpers: 0,
+            helper_policies: [Policy::empty(); MOST_HELPERS],
             backoff: Backoff::new(),
             quit_ms: 30_000,
             terminate_ms: 3_000,
@@ -76,15 +84,45 @@ impl Config {
         }
     }
 
-    /// How many workers: 0 to 1022.
+    /// How many workers: 0 to 1022, less the helpers.
     ///
     /// # Panics
     ///
     /// If there are more than the table has rows for.
     #[must_use]
     pub const fn workers(mut self, workers: usize) -> Self {
-        assert!(workers <= CHILDREN, "the table has 1022 rows for workers");
+        assert!(
+            workers + self.helpers as usize <= CHILDREN,
+            "the table has 1022 rows for workers and helpers"
+        );
         self.workers = workers as u16;
+        self
+    }
+
+    /// Adds a helper: a process beside the workers, with a function of its own
+    /// ([`Service::help`](crate::run::Service::help)). The first has number 0, and there can be 8.
+    /// The policy says which of its deaths are followed by a restart: [`Policy::RESTART`] for
+    /// one that stays, as nginx's cache manager does; none, [`Policy::empty`], for one that does
+    /// its work once in every epoch, as the cache loader does.
+    ///
+    /// It belongs to the epoch that serves as its workers do, and is told what they are told. But
+    /// nobody waits for it: it is started when its epoch serves, and whatever becomes of it, a reload
+    /// or an upgrade is as good as without it.
+    ///
+    /// # Panics
+    ///
+    /// If there are 8, if it is to be detached, or if the table has no row for it beside the workers.
+    #[must_use]
+    pub const fn helper(mut self, policy: Policy) -> Self {
+        let number = self.helpers as usize;
+        assert!(number < MOST_HELPERS, "there are 8 helpers at most");
+        assert!(!policy.contains(Policy::DETACHED), "a helper has a master");
+        assert!(
+            self.workers as usize + number < CHILDREN,
+            "the table has 1022 rows for workers and helpers"
+        );
+        self.helper_policies[number] = policy;
+        self.helpers += 1;
         self
     }
 

@@ -13,8 +13,9 @@ use crate::machine::predecessor::Predecessor;
 use crate::machine::reload::{Candidate, Reload};
 use crate::machine::report::Outcomes;
 use crate::machine::request::Requests;
+use crate::machine::start::Start;
 use crate::machine::{Config, Master, Signal, Upgrade};
-use crate::table::{After, Instant, SlotIndex, SlotSet, State};
+use crate::table::{After, Instant, Role, SLOTS, SlotIndex, SlotSet, State};
 
 impl<const N: usize> Master<N> {
     /// Hands out numbers that say all that decides how this master goes on: times by their
@@ -40,6 +41,7 @@ impl<const N: usize> Master<N> {
             requests,
             outcomes,
             predecessor,
+            start,
         } = self;
         out(*phase as u64);
         out(*duty as u64);
@@ -49,6 +51,7 @@ impl<const N: usize> Master<N> {
         requests.digest(out);
         outcomes.digest(out);
         predecessor.digest(out);
+        start.digest(out);
         due.digest_own(out);
         out(u64::MAX);
         for (place, index) in places.iter().zip((0..N).filter_map(SlotIndex::new)) {
@@ -85,6 +88,10 @@ impl<const N: usize> Master<N> {
             epoch if self.reload.starts(epoch) => 2,
             _ => 3,
         });
+        // Workers are alike, and no two helpers are.
+        if slot.state() != State::Vacant && slot.role == Role::Helper {
+            out(1 + u64::from(slot.number));
+        }
         if slot.state().pid().is_some() {
             out(now.ms_since(slot.since).min(self.config.backoff.reset_ms));
         }
@@ -119,15 +126,22 @@ impl Place {
 
 /// What only the tests look at.
 impl<const N: usize> Master<N> {
-    /// Of a number of an epoch: whether it waits for a slot, was told to go, is ready; `None` if the
-    /// epoch is neither the serving one nor a candidate.
+    /// Of a worker or helper of an epoch, by number: whether it waits for a slot, was told to go, is
+    /// ready; `None` if the epoch is neither the serving one nor a candidate.
     #[doc(hidden)]
-    pub fn in_crew(&self, epoch: u32, number: SlotIndex) -> Option<[bool; 3]> {
+    pub fn in_crew(&self, epoch: u32, role: Role, number: SlotIndex) -> Option<[bool; 3]> {
         let candidate = self.reload.candidate().map(|next| &next.crew);
         let mut crews = core::iter::once(&self.serving).chain(candidate);
         let crew = crews.find(|crew| crew.epoch == epoch)?;
+        let seat = self.config.seat_of(role, number.as_usize())?;
         let sets = [&crew.unplaced, &crew.dismissed, &crew.ready];
-        Some(sets.map(|set| set.contains(number)))
+        Some(sets.map(|set| set.contains(seat)))
+    }
+
+    /// How many helpers the serving epoch wants.
+    #[doc(hidden)]
+    pub fn helpers(&self) -> u8 {
+        self.serving.helpers
     }
 
     /// How many workers the epoch wants that is to serve.
@@ -198,14 +212,33 @@ impl Crew {
         let Self {
             epoch: _,
             workers,
+            helpers,
             unplaced,
             dismissed,
             ready,
         } = self;
         out((*workers).into());
+        out((*helpers).into());
         for set in [unplaced, dismissed, ready] {
-            out(set.len() as u64);
+            out(self.workers_in(set) as u64);
         }
+        for set in [unplaced, dismissed] {
+            out(self.helpers_in(set));
+        }
+    }
+}
+
+impl Crew {
+    fn workers_in(&self, set: &SlotSet) -> usize {
+        let workers = usize::from(self.workers);
+        set.iter().filter(|seat| seat.as_usize() < workers).count()
+    }
+
+    /// Which helpers, as bits.
+    fn helpers_in(&self, set: &SlotSet) -> u64 {
+        let helpers = (0..usize::from(self.helpers)).rev();
+        let seats = helpers.filter_map(|number| SlotIndex::new(SLOTS - 1 - number));
+        seats.fold(0, |bits, seat| bits << 1 | u64::from(set.contains(seat)))
     }
 }
 
@@ -214,6 +247,10 @@ impl Reload {
         match self {
             Self::Idle => out(0),
             Self::Loading(_) => out(1),
+            Self::Waiting(_, at) => {
+                out(3);
+                out(at.ms_since(now));
+            }
             Self::Starting(Candidate {
                 crew,
                 deadline,
@@ -266,7 +303,17 @@ impl Outcomes {
 
 impl Predecessor {
     fn digest(&self, out: &mut dyn FnMut(u64)) {
-        out(bits([self.is_there, self.waits, self.fails]));
+        out(bits([self.is_there]));
+    }
+}
+
+impl Start {
+    fn digest(self, out: &mut dyn FnMut(u64)) {
+        out(match self {
+            Self::Told => 0,
+            Self::Awaited => 1,
+            Self::Fails(_) => 2,
+        });
     }
 }
 

@@ -3,7 +3,6 @@
 //! Sets, so that nothing can be due twice, or overflow a queue; an action is made when it is polled,
 //! from what is so then.
 
-use crate::machine::reload::Reload;
 use crate::machine::{Action, Master, Order, Phase, Signal};
 use crate::table::{SlotIndex, SlotSet};
 
@@ -98,14 +97,14 @@ impl<const N: usize> Master<N> {
             return Some(Action::Reopen);
         }
         if core::mem::take(&mut self.due.load)
-            && let Reload::Loading(epoch) = self.reload
+            && let Some(epoch) = self.load()
         {
             return Some(Action::Load(epoch, self.serving.workers));
         }
         if core::mem::take(&mut self.due.launch) {
             return Some(Action::Launch);
         }
-        self.poll_predecessor()
+        self.poll_start()
     }
 
     fn poll_spawn(&mut self) -> Option<Action> {

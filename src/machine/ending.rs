@@ -10,12 +10,13 @@
 //!
 //! - Whoever is retired is told more and more firmly until it is gone (tests
 //!   `quit_asks_then_terminates_then_kills` and `exhaustive`).
+//! - An order that was sent and never read is given again (test `an_order_that_was_not_read_is_given_again`).
 //! - A process whose fork was under way when the master was told to end is retired as soon as it is
 //!   known (tests `quit_while_a_spawn_is_under_way` and `exhaustive`).
 
 use crate::machine::master::Taken;
 use crate::machine::{Master, Phase, ReloadError};
-use crate::table::{Change, Instant, SlotId};
+use crate::table::{Change, Instant, SlotId, State};
 
 /// What a retiring process was told last.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -70,6 +71,18 @@ impl<const N: usize> Master<N> {
             self.due.order_quit.insert(id.index());
             self.enter(id, Stage::Asked, now.after_ms(self.config.quit_ms));
         }
+    }
+
+    /// Who was asked to go, and did not read it, is asked again. (Whoever was told more firmly was
+    /// told by a signal, too.)
+    pub(super) fn unheard(&mut self, id: SlotId) -> Taken {
+        let state = self.table.slot(id)?.state();
+        state.pid()?;
+        let asked = self.places[id.index().as_usize()].stage == Stage::Asked;
+        if matches!(state, State::Retiring(_)) && asked {
+            self.due.order_quit.insert(id.index());
+        }
+        Some(())
     }
 
     /// Who was asked to go has no time left.

@@ -31,6 +31,9 @@ pub enum Event {
     Refused(SlotId),
     /// A worker missed every announcement from this version on.
     Missed(SlotId, u64),
+    /// A process closed its control end before it had read all that it was sent: what it was told
+    /// may be lost.
+    Unheard(SlotId),
     /// A worker's mesh pair is unusable.
     MeshBroken(SlotId),
     /// A new mesh pair was made for a worker, and handed to it.
@@ -40,8 +43,11 @@ pub enum Event {
     /// The new configuration is made, and wants this many workers: an answer to
     /// [`Action::Load`](super::Action::Load).
     Loaded(u16),
-    /// There is no new configuration: the other answer.
+    /// There is no new configuration: another answer.
     LoadRefused,
+    /// There is none yet, and it is to be asked for again after this many milliseconds: the third
+    /// answer.
+    LoadDeferred(u64),
     /// The operator asks for the log files to be opened again: USR1.
     Reopen,
     /// The operator asks for the workers to go, and the master to stay: WINCH.

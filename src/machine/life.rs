@@ -5,7 +5,7 @@ use crate::machine::last::Marks;
 use crate::machine::master::Taken;
 use crate::machine::report::News;
 use crate::machine::{ExitStatus, Master, ReloadError, Why};
-use crate::table::{After, Change, Instant, Pid, Policy, Slot, SlotId, SlotIndex, State};
+use crate::table::{After, Change, Instant, Pid, Policy, Role, Slot, SlotId, SlotIndex, State};
 
 /// What becomes of a slot that lost its process.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -71,7 +71,7 @@ impl<const N: usize> Master<N> {
         place.marks.insert(Marks::IS_READY);
         self.tell(id.index(), News::READY);
         let slot = *self.table.slot(id)?;
-        if let (Some(crew), Some(number)) = (self.crew_of(slot.epoch), number(&slot)) {
+        if let (Some(crew), Some(number)) = (self.crew_of(slot.epoch), worker_number(&slot)) {
             crew.ready.insert(number);
         }
         if self.reload.starts(slot.epoch) {
@@ -126,14 +126,17 @@ impl<const N: usize> Master<N> {
     /// A worker of a crew is gone: it is not ready any more, unless it has done what it was for.
     fn lost(&mut self, slot: &Slot, fate: Fate) {
         let ready = matches!(slot.state(), State::Live(_));
+        let Some(number) = worker_number(slot) else {
+            return; // nobody waits for a helper
+        };
         if fate != Fate::Vacate
-            && let (Some(crew), Some(number)) = (self.crew_of(slot.epoch), number(slot))
+            && let Some(crew) = self.crew_of(slot.epoch)
         {
             crew.ready.remove(number);
         }
         // A new master whose worker cannot serve does not keep the old one waiting.
         if matches!(fate, Fate::Park(_)) || (fate == Fate::Vacate && !ready) {
-            self.predecessor.fails = self.predecessor.waits;
+            self.start.fail();
         }
     }
 
@@ -207,7 +210,7 @@ impl<const N: usize> Master<N> {
     }
 }
 
-/// Which worker of its crew a slot has.
-fn number(slot: &Slot) -> Option<SlotIndex> {
-    SlotIndex::new(slot.number.into())
+/// Which worker of its crew a slot has; `None` for a helper.
+fn worker_number(slot: &Slot) -> Option<SlotIndex> {
+    SlotIndex::new(slot.number.into()).filter(|_| slot.role == Role::Worker)
 }

@@ -10,7 +10,8 @@ use crate::machine::predecessor::Predecessor;
 use crate::machine::reload::Reload;
 use crate::machine::report::{News, Outcomes};
 use crate::machine::request::Requests;
-use crate::machine::{Config, Duty, Ending, Event, ExitStatus, ReloadError, Upgrade};
+use crate::machine::start::Start;
+use crate::machine::{Config, Duty, Ending, Event, ExitStatus, Upgrade};
 use crate::table::{Change, Instant, Pid, SLOTS, SlotId, SlotIndex, SlotSet, State, Table};
 
 /// The master's decisions, for `N` slots: 1024 unless a test wants fewer. About 155 KiB of plain
@@ -36,6 +37,7 @@ pub struct Master<const N: usize = SLOTS> {
     pub(super) requests: Requests,
     pub(super) outcomes: Outcomes,
     pub(super) predecessor: Predecessor,
+    pub(super) start: Start,
 }
 
 /// How far the master has come.
@@ -92,17 +94,20 @@ impl<const N: usize> Master<N> {
             requests: Requests::NONE,
             outcomes: Outcomes::NONE,
             predecessor: Predecessor::NONE,
+            start: Start::Told,
         }
     }
 
-    /// Claims a slot for each worker; their spawns follow from [`Master::poll`]. To be called once.
-    /// A master that is told to end before stays empty; a table that is too small is filled.
+    /// Claims a slot for each worker, and for each helper if there is one left; their spawns follow
+    /// from [`Master::poll`]. To be called once. A master that is told to end before stays empty; a table that is too small is filled.
     pub fn start(&mut self) {
         if self.phase != Phase::Running {
             return;
         }
         self.serving = Crew::new(0, self.config.workers);
+        self.call_helpers();
         self.place();
+        self.end_failed_start(Instant::ORIGIN); // nobody runs yet, whom it could be late for
     }
 
     /// Takes in what happened. [`Master::poll`] says what follows from it. Constant time, but for
@@ -125,6 +130,7 @@ impl<const N: usize> Master<N> {
         self.serve_requests(now);
         if self.phase == Phase::Running {
             self.place(); // whom a request wants
+            self.end_failed_start(now);
         }
     }
 
@@ -139,6 +145,7 @@ impl<const N: usize> Master<N> {
             Event::SpawnFailed(id) => self.spawn_failed(now, id),
             Event::Ready(id) => self.ready(now, id),
             Event::Failed(id, stage, errno) => self.failed(id, stage, errno),
+            Event::Unheard(id) => self.unheard(id),
             Event::Exited(id, status) => self.exited(now, id, status),
             Event::Reclaimed(id) => self.reclaimed(now, id),
             Event::Announced(id, version) => self.mesh.announced(self.recipient(id)?, version),
@@ -154,6 +161,7 @@ impl<const N: usize> Master<N> {
             Event::Reopen => self.reopen(),
             Event::Loaded(workers) => self.loaded(now, workers),
             Event::LoadRefused => self.load_refused(),
+            Event::LoadDeferred(after_ms) => self.load_deferred(now, after_ms),
             Event::Launched(pid) => self.launched(now, pid),
             Event::LaunchFailed(why) => self.launch_failed(why),
             Event::SuccessorReady => self.successor_ready(now),
@@ -175,8 +183,10 @@ impl<const N: usize> Master<N> {
             let id = self.table.id_at(index)?;
             self.table.slot(id).map(|slot| slot.deadline)
         });
-        let reload = self.reload.candidate().map(|next| next.deadline);
-        let slots = slots.chain(reload).min().unwrap_or(Instant::NEVER);
+        let slots = slots
+            .chain(self.reload.deadline())
+            .min()
+            .unwrap_or(Instant::NEVER);
         let slots = slots.min(self.upgrade_at);
         if self.announces() {
             slots.min(self.mesh.deadline())
@@ -318,11 +328,7 @@ impl<const N: usize> Master<N> {
         }
         self.mesh.elapsed(now);
         self.upgrade_elapsed(now);
-        if let Some(next) = self.reload.candidate()
-            && next.deadline <= now
-        {
-            self.roll_back(now, ReloadError::Deadline);
-        }
+        self.reload_elapsed(now);
         Some(())
     }
 

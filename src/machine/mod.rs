@@ -33,6 +33,7 @@
 //! | `due` | what is to be done, and in which order it comes out |
 //! | `crew` | the workers that an epoch wants: how they get slots and are told to go together |
 //! | `reload`, `upgrade`, `predecessor` | the two transactions, and an upgrade seen from the other side |
+//! | `start` | whoever started this master waits to hear how that goes |
 //! | `request` | what an operator asks for while something is under way |
 //! | `life`, `governor`, `ending` | one process: made, lost, made again or not; told to go |
 //! | `announce`, `roster` | the mesh: who was told what, and what a worker makes of it |
@@ -158,6 +159,7 @@ mod reload;
 mod report;
 mod request;
 mod roster;
+mod start;
 mod upgrade;
 mod worker;
 

@@ -1,33 +1,23 @@
-//! The master before this one, seen from a new binary: which slots it uses, and what it waits to hear.
+//! The master before this one, seen from a new binary: which slots it uses.
 //!
-//! ```text
-//!   start ──every worker has a slot──► all ready ──► SayReady       the old master lets its workers go
-//!     └──── no room, or a worker is given up ──────► SayFailed      it is better off without this one
-//! ```
-//!
-//! The predecessor's slots are nobody's here until it is gone: the words in shared memory that name a
-//! slot are its own until then. An upgrade that is asked for meanwhile waits, too.
+//! Its slots are nobody's here until it is gone: the words in shared memory that name a slot are its own
+//! until then. An upgrade that is asked for meanwhile waits, too. What it waits to hear is in `start`.
 
+use crate::machine::Master;
 use crate::machine::master::Taken;
-use crate::machine::{Action, Master, Phase, UpgradeError};
+use crate::machine::start::Start;
 use crate::table::SlotSet;
 
 /// What is known of the master before this one.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Predecessor {
     pub(super) is_there: bool,
-    /// It waits to hear whether the workers are ready.
-    pub(super) waits: bool,
-    /// They will not be.
-    pub(super) fails: bool,
     pub(super) slots: SlotSet,
 }
 
 impl Predecessor {
     pub(super) const NONE: Self = Self {
         is_there: false,
-        waits: false,
-        fails: false,
         slots: SlotSet::EMPTY,
     };
 }
@@ -38,35 +28,18 @@ impl<const N: usize> Master<N> {
     pub fn succeed(&mut self, foreign: &SlotSet) {
         self.predecessor = Predecessor {
             is_there: true,
-            waits: true,
-            fails: false,
             slots: foreign.clone(),
         };
+        self.start = Start::Awaited;
     }
 
+    /// There is nobody left who waits.
     pub(super) fn predecessor_gone(&mut self) -> Taken {
         if !self.predecessor.is_there {
             return None;
         }
         self.predecessor = Predecessor::NONE;
+        self.start = Start::Told;
         Some(())
-    }
-
-    /// What the predecessor is to hear now.
-    pub(super) fn poll_predecessor(&mut self) -> Option<Action> {
-        if !self.predecessor.waits || self.phase != Phase::Running {
-            return None;
-        }
-        let action = if !self.serving.unplaced.is_empty() {
-            Action::SayFailed(UpgradeError::NoRoom)
-        } else if self.predecessor.fails {
-            Action::SayFailed(UpgradeError::Unready)
-        } else if self.serving.is_complete() {
-            Action::SayReady
-        } else {
-            return None;
-        };
-        self.predecessor.waits = false;
-        Some(action)
     }
 }

@@ -3,14 +3,20 @@
 //!
 //! ```text
 //!   Idle ──HUP──► Loading ──Loaded──► Starting ──all ready──► Idle    the new epoch serves, the old one drains
-//!    ▲               │                   │
-//!    │ LoadRefused   │                   │ one dies before it is ready, or with exit code 2; cannot be
-//!    └───────────────┴───────────────────┘ forked; the deadline: the new epoch goes, the old one stays
+//!    ▲             │ ▲ │                 │
+//!    │ LoadRefused │ │ │ LoadDeferred    │ one dies before it is ready, or with exit code 2; cannot be
+//!    ├─────────────┘ │ ▼                 │ forked; the deadline: the new epoch goes, the old one stays
+//!    │             Waiting               │
+//!    └───────────────────────────────────┘
 //! ```
 //!
-//! Where both do not fit in the table it goes in steps: for each new worker that is ready an old one
-//! is told to go. If not even one fits, one old worker goes first. A reload that fails half way starts
-//! again whoever went.
+//! What cannot be loaded yet, for an address that is still in use, is loaded again after the time that
+//! the answer asks for, or at the next HUP; meanwhile nothing stands still but what an operator asks for
+//! besides, and that is kept. How often it is tried is the business of who answers.
+//!
+//! Where both do not fit in the table it goes in steps: the old helpers make room; then, for each new
+//! worker that is ready, an old one is told to go. If not even one fits, one old worker goes first. A
+//! reload that fails half way starts again whoever went.
 //!
 //! # Invariants
 //!
@@ -18,6 +24,10 @@
 //!   (tests `exhaustive` and `a_reload_that_does_not_fit_goes_in_steps`).
 //! - Each reload that begins has one outcome, and it is reported (tests `exhaustive` and
 //!   `a_reload_has_one_outcome`).
+//! - A reload waits for no helper, and fails for none (tests `exhaustive` and
+//!   `a_helper_never_fails_a_reload`).
+//! - What was deferred is loaded again when it is time, and not before (tests `exhaustive` and
+//!   `what_is_deferred_is_loaded_again`).
 //! - Epochs that drain are bounded in number: those that lie further back are terminated (test
 //!   `old_epochs_are_terminated`).
 //!
@@ -28,7 +38,7 @@
 use crate::machine::crew::Crew;
 use crate::machine::master::Taken;
 use crate::machine::{Duty, ExitStatus, Master};
-use crate::table::{CHILDREN, Instant, SlotId, State};
+use crate::table::{Instant, SlotId, State};
 
 /// How far a reload has come.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -41,6 +51,8 @@ pub(super) enum Reload {
     Idle,
     /// The user makes the configuration of this epoch.
     Loading(u32),
+    /// The user wants to be asked for it again, then.
+    Waiting(u32, Instant),
     /// Its workers start.
     Starting(Candidate),
 }
@@ -75,14 +87,28 @@ impl Reload {
     pub(super) fn candidate(&self) -> Option<&Candidate> {
         match self {
             Self::Starting(candidate) => Some(candidate),
-            Self::Idle | Self::Loading(_) => None,
+            Self::Idle | Self::Loading(_) | Self::Waiting(..) => None,
         }
     }
 
     pub(super) fn candidate_mut(&mut self) -> Option<&mut Candidate> {
         match self {
             Self::Starting(candidate) => Some(candidate),
+            Self::Idle | Self::Loading(_) | Self::Waiting(..) => None,
+        }
+    }
+
+    /// Whether it is to be loaded again, some time.
+    pub(super) const fn waits(&self) -> bool {
+        matches!(self, Self::Waiting(..))
+    }
+
+    /// When it goes on, or is given up, by itself.
+    pub(super) const fn deadline(&self) -> Option<Instant> {
+        match self {
             Self::Idle | Self::Loading(_) => None,
+            Self::Waiting(_, at) => Some(*at),
+            Self::Starting(candidate) => Some(candidate.deadline),
         }
     }
 
@@ -108,7 +134,7 @@ impl<const N: usize> Master<N> {
         if self.due.load {
             return None;
         }
-        let most = N.min(CHILDREN) as u16;
+        let most = self.config.most_workers(N);
         // Who found no slot so far does not compete with the new workers for one.
         self.serving.yield_slots();
         self.reload = Reload::Starting(Candidate {
@@ -131,6 +157,39 @@ impl<const N: usize> Master<N> {
         Some(())
     }
 
+    /// There is none yet.
+    pub(super) fn load_deferred(&mut self, now: Instant, after_ms: u64) -> Taken {
+        let Reload::Loading(epoch) = self.reload else {
+            return None;
+        };
+        if self.due.load {
+            return None;
+        }
+        self.reload = Reload::Waiting(epoch, now.after_ms(after_ms.max(1)));
+        Some(())
+    }
+
+    /// The epoch that is to be loaded now, or once more.
+    pub(super) fn load(&mut self) -> Option<u32> {
+        let (Reload::Loading(epoch) | Reload::Waiting(epoch, _)) = self.reload else {
+            return None;
+        };
+        self.reload = Reload::Loading(epoch);
+        Some(epoch)
+    }
+
+    /// Time is up for what the reload waits for.
+    pub(super) fn reload_elapsed(&mut self, now: Instant) {
+        if self.reload.deadline().is_none_or(|at| at > now) {
+            return;
+        }
+        if self.reload.waits() {
+            self.due.load = true;
+        } else {
+            self.roll_back(now, ReloadError::Deadline);
+        }
+    }
+
     /// What there is to be done for a reload now: the next step, or the last.
     pub(super) fn go_on_with_reload(&mut self, now: Instant) {
         let Some(next) = self.reload.candidate() else {
@@ -138,6 +197,10 @@ impl<const N: usize> Master<N> {
         };
         if next.crew.is_complete() {
             return self.commit(now);
+        }
+        if next.crew.lacks_room() {
+            self.dismiss_helpers(now);
+            self.place(); // into the room of one that had no process
         }
         while self.may_step() && self.dismiss_one(now) {
             if let Some(next) = self.reload.candidate_mut() {
@@ -185,6 +248,7 @@ impl<const N: usize> Master<N> {
         };
         let old = core::mem::replace(&mut self.serving, next.crew);
         self.duty = Duty::Serving;
+        self.call_helpers();
         self.dismiss_epoch(now, old.epoch);
         self.outcomes.reload = Some((self.serving.epoch, Ok(())));
         self.hurry_old_epochs(now);
@@ -192,13 +256,13 @@ impl<const N: usize> Master<N> {
 
     /// The new epoch goes; the old one is what it was. A reload that nobody was told of never began.
     pub(super) fn roll_back(&mut self, now: Instant, why: ReloadError) {
-        if core::mem::take(&mut self.due.load) {
+        if core::mem::take(&mut self.due.load) && !self.reload.waits() {
             self.reload = Reload::Idle;
             return;
         }
         let epoch = match core::mem::replace(&mut self.reload, Reload::Idle) {
             Reload::Idle => return,
-            Reload::Loading(epoch) => epoch,
+            Reload::Loading(epoch) | Reload::Waiting(epoch, _) => epoch,
             Reload::Starting(next) => {
                 self.dismiss_epoch(now, next.crew.epoch);
                 next.crew.epoch

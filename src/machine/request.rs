@@ -5,6 +5,9 @@
 //!                                       reload, count, upgrade, rest
 //! ```
 //!
+//! A HUP while the one before waits to be loaded has it loaded at once (test
+//! `a_reload_that_waits_is_hurried_by_another`).
+//!
 //! A request is a bit, so that one that is made twice is served once; requests that come together are
 //! all served (test `requests_that_come_together_are_all_served`).
 
@@ -67,6 +70,9 @@ impl<const N: usize> Master<N> {
             self.requests = Requests::NONE;
             return;
         }
+        if self.reload.waits() && core::mem::take(&mut self.requests.reload) {
+            self.due.load = true; // the same reload, and what it loads may be another by now
+        }
         if !self.is_busy() && core::mem::take(&mut self.requests.reload) {
             if self.duty == Duty::Relieved {
                 self.duty = Duty::Serving; // the operator goes back
@@ -99,8 +105,8 @@ impl<const N: usize> Master<N> {
             _ if self.duty == Duty::Serving => {
                 self.duty = Duty::Resting;
                 self.dismiss_serving(now);
-                // The one before this does not wait for workers who rest.
-                self.predecessor.fails = self.predecessor.waits;
+                // Nobody waits for workers who rest.
+                self.start.fail();
             }
             _ => {}
         }

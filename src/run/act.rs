@@ -4,10 +4,10 @@ use rustix::event::epoll::EventFlags;
 use rustix::fd::AsFd;
 use rustix::process::Signal;
 
-use crate::channel::FromMaster;
+use crate::channel::{FromMaster, SendFault};
 use crate::machine::{self, Action, Event, Order};
 use crate::run::master::Master;
-use crate::run::service::{Notice, Reload, Service};
+use crate::run::service::{NotLoaded, Notice, Reload, Service};
 use crate::run::token::Token;
 use crate::sys::process;
 use crate::table::{CHILDREN, SlotId};
@@ -36,10 +36,13 @@ impl Master {
             }
             Action::SayReady => {
                 self.tell_predecessor(None);
+                self.tell_foreground(true);
                 None
             }
             Action::SayFailed(why) => {
                 self.tell_predecessor(Some(why));
+                self.tell_foreground(false);
+                self.unready = self.predecessor.is_none();
                 None
             }
             Action::Load(epoch, workers) => Some(load(service, epoch, workers)),
@@ -59,6 +62,7 @@ impl Master {
     }
 
     pub(super) fn notify(&mut self, service: &mut impl Service, notice: Notice) {
+        self.observe(&notice);
         service.notice(&mut self.workers(), notice);
     }
 
@@ -95,6 +99,8 @@ impl Master {
         };
         match self.control.at(worker.index())?.send(said) {
             Ok(()) => None,
+            // A program that knows nothing of log files would die of it.
+            Err(error) if error.fault == SendFault::Gone && order == Order::Reopen => None,
             Err(_) => self.signal(worker, signal),
         }
     }
@@ -113,6 +119,7 @@ fn load(service: &mut impl Service, epoch: u32, workers: u16) -> Event {
     let workers = workers.into();
     match service.reload(Reload { epoch, workers }) {
         Ok(workers) => Event::Loaded(workers.min(CHILDREN) as u16),
-        Err(_) => Event::LoadRefused,
+        Err(NotLoaded::Refused) => Event::LoadRefused,
+        Err(NotLoaded::Again { after_ms }) => Event::LoadDeferred(after_ms),
     }
 }

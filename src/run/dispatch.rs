@@ -150,7 +150,12 @@ impl Master {
             let filled = match end.receive(&mut self.inbox) {
                 Ok(filled) => filled,
                 Err(ReceiveError::Gone) => return self.stop_watching(slot),
-                Err(ReceiveError::Empty | ReceiveError::Refused(_)) => return,
+                // It has become another program, perhaps, before it read that it is to go.
+                Err(ReceiveError::Unread) => {
+                    self.stop_watching(slot);
+                    return self.happened(service, Event::Unheard(slot));
+                }
+                Err(_) => return,
             };
             while let Some(parcel) = self.inbox.take() {
                 let Ok(parcel) = parcel else {

@@ -24,6 +24,10 @@ impl<T> Ends<T> {
         self.0[index.as_usize()].take()
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> + Clone {
+        self.0.iter().flatten()
+    }
+
     /// Takes out everything, lowest slot first.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = (SlotIndex, T)> + '_ {
         self.0.iter_mut().enumerate().filter_map(|(index, thing)| {

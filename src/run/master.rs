@@ -11,8 +11,10 @@ use crate::channel::{Alone, End0, Faults, Inbox, Mesh, NotAlone, Pair, Parent};
 use crate::machine::{self, Action, Config, Event, ExitStatus, Phase};
 use crate::run::board::Board;
 use crate::run::budget::Budget;
+use crate::run::daemon::Detached;
 use crate::run::ends::Ends;
 use crate::run::handover::Handover;
+use crate::run::observe::{Lines, Observer};
 use crate::run::pid_file::PidFile;
 use crate::run::record::Tallies;
 use crate::run::relay_end::RelayEnd;
@@ -35,11 +37,11 @@ const ANNOUNCEMENTS_A_TURN: u32 = 8;
 
 /// Descriptors that a master has beside those of its workers, with some to spare.
 const OWN_DESCRIPTORS: u64 = 64;
-/// Descriptors a worker in the master: control and pidfd; and mesh, both ends until the fork.
+/// Descriptors a worker or helper in the master: control and pidfd; and mesh, both ends until the fork.
 const DESCRIPTORS_A_WORKER: u64 = 2;
 const DESCRIPTORS_A_MESHED_WORKER: u64 = 4;
 
-/// A master, with everything that it keeps for 1022 workers: about 177 KiB (185 without `std`), and not
+/// A master, with everything that it keeps for 1022 workers: about 206 KiB (214 without `std`), and not
 /// one allocation.
 ///
 /// When it is dropped, its signals stay blocked, SIGPIPE ignored and the limit on descriptors raised.
@@ -67,6 +69,11 @@ pub struct Master {
     pub(super) predecessor: Option<Handover>,
     /// What launches successors, where a relay stays.
     pub(super) relay: Option<RelayEnd>,
+    /// Where a process in the foreground waits to hear of the start.
+    pub(super) detached: Option<Detached>,
+    pub(super) observer: &'static dyn Observer,
+    /// The workers could not serve, and nobody would miss this master.
+    pub(super) unready: bool,
     /// `None` in a child, and where the kernel has no memory for one.
     pub(super) board: Option<Board>,
     pub(super) tallies: Tallies,
@@ -116,7 +123,7 @@ impl MeshEnd {
 pub enum StartError {
     /// Forking would not be safe.
     NotAlone(NotAlone),
-    /// The limit on open descriptors is too low for so many workers.
+    /// The limit on open descriptors is too low for so many workers and helpers.
     TooFewDescriptors {
         /// How many are needed, at the most.
         needed: u64,
@@ -133,6 +140,9 @@ pub enum StartError {
 pub enum RunError {
     /// The kernel refused a descriptor to wait by, or to wait.
     Refused(Errno),
+    /// The first workers could not serve, and whoever started the master would rather have none then:
+    /// see [`Master::report_to`]. It has ended.
+    Unready,
 }
 
 impl Master {
@@ -154,13 +164,13 @@ impl Master {
     /// [`StartError`].
     pub fn with(config: Config, alone: Alone) -> Result<Self, StartError> {
         let limit = descriptor::raise_limit();
-        let workers = u64::from(config.workers);
+        let children = u64::from(config.workers) + u64::from(config.helpers);
         let each = if config.mesh {
             DESCRIPTORS_A_MESHED_WORKER
         } else {
             DESCRIPTORS_A_WORKER
         };
-        let needed = workers * each + OWN_DESCRIPTORS;
+        let needed = children * each + OWN_DESCRIPTORS;
         if limit < needed {
             return Err(StartError::TooFewDescriptors { needed, limit });
         }
@@ -185,6 +195,9 @@ impl Master {
             predecessor: None,
             relay: None,
             adopts,
+            detached: None,
+            observer: &Lines,
+            unready: false,
             board: None,
             tallies: Tallies::default(),
             made_in: process::own_pid(),
@@ -202,13 +215,13 @@ impl Master {
     ///
     /// # Errors
     ///
-    /// Where epoll fails, which it has no reason to.
+    /// Where epoll fails, which it has no reason to; [`RunError::Unready`].
     pub fn run(&mut self, service: &mut impl Service) -> Result<(), RunError> {
         self.start(service)?;
         while !self.ended {
             self.turn(service, None)?;
         }
-        Ok(())
+        self.outcome()
     }
 
     /// Starts the workers. For a loop of one's own, go on with [`Master::turn`] whenever the master
@@ -451,6 +464,7 @@ impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused(errno) => write!(f, "cannot wait: {errno}"),
+            Self::Unready => f.write_str("the first workers could not serve"),
         }
     }
 }

@@ -28,6 +28,8 @@ impl Master {
                 self.budget.sent(to.index(), told.descriptors);
                 Event::Announced(to, told.through)
             }
+            // It has closed its end: there is nobody to be told, now or later.
+            Err(SendFault::Gone) => Event::Announced(to, self.core.version()),
             Err(fault) => self.failed(to, fault),
         }
     }
@@ -51,6 +53,7 @@ impl Master {
                 self.mesh.put(worker.index(), MeshEnd::Parent(end0));
                 Event::MeshReplaced(worker)
             }
+            Err(SendFault::Gone) => Event::MeshReplaced(worker),
             Err(fault) => self.failed(worker, fault),
         }
     }

@@ -24,9 +24,15 @@
 //! | `spawn` | a slot becomes a process |
 //! | `mesh`, `budget` | who has to be told of whom, and how many descriptors may be on their way |
 //! | `worker`, `receive` | a worker's side: what it can say, what it hears |
-//! | `poller` | a loop for a worker that has none |
+//! | `turns` | a loop for a worker that has none: timers, posted events, draining |
+//! | `accept` | a worker's listeners: strategies, pauses, who waits at the end |
+//! | `poller` | what a loop waits in |
+//! | `periodic`, `exec` | a helper that does a job from time to time; one that becomes another program |
 //! | `setup` | of a worker: what needs privileges, the drop, what does not |
 //! | `title` | what `ps` shows |
+//! | `daemon` | away from the terminal, and who waits for READY |
+//! | `single` | the same work without a master |
+//! | `observe`, `words`, `text` | who is shown what happens, and how it reads |
 //! | `upgrade` | the master's neighbours: the one that it launches, the one that launched it |
 //! | `offer`, `successor` | the program that takes over, as its predecessor sees it |
 //! | `handover` | what a program gets from its predecessor |
@@ -75,17 +81,22 @@
 //! one for the master, once a turn. An idle master and an idle worker make none.
 #![forbid(unsafe_code)]
 
+mod accept;
 mod act;
 mod board;
 mod budget;
+mod daemon;
 mod dispatch;
 mod ends;
+mod exec;
 mod handover;
 mod instance;
 mod listen;
 mod master;
 mod mesh;
+mod observe;
 mod offer;
+mod periodic;
 mod pid_file;
 mod poller;
 mod reason;
@@ -95,16 +106,26 @@ mod relay;
 mod relay_end;
 mod service;
 mod setup;
+mod single;
 mod spawn;
 mod status;
 mod successor;
+mod text;
 mod title;
 mod token;
+mod turns;
 mod upgrade;
+mod words;
 mod worker;
 
+pub use accept::{
+    Acceptor, AddError, AddFault, Arrival, Connection, ConnectionPlace, Door, Exclusive, Load,
+    Mutexed, NoRoom, Own, Strategy, Work,
+};
 #[doc(hidden)]
 pub use board::Board;
+pub use daemon::{Daemon, DetachError, Detached};
+pub use exec::STAGE_PROGRAM;
 pub use handover::{Handover, HandoverError, Heard};
 pub use instance::{Answer, Asked, FindError, Instance, Request, WaitError};
 pub use listen::{
@@ -112,18 +133,24 @@ pub use listen::{
     Listening, NotAdopted, Sharing, Tries, UnixName, WhyNot,
 };
 pub use master::{Master, RunError, StartError};
+#[cfg(feature = "log")]
+pub use observe::Logged;
+pub use observe::{By, Lines, Observed, Observer, Silent, What};
 pub use offer::{Offer, OfferError, Refused};
+pub use periodic::{Job, Next, periodic};
 pub use pid_file::{PidFile, PidFileError, Step};
 pub use poller::{Batch, Interest, Poller, Ready};
 pub use reason::Reason;
 pub use relay::Relay;
 pub use relay_end::{FromRelay, RelayEnd};
-pub use service::{Exit, Notice, Reload, Service, Workers};
+pub use service::{Exit, NotLoaded, Notice, Reload, Service, Workers};
 pub use setup::{
     AccountError, Accounts, Capabilities, Dropped, Identity, Privileged, Setup, SetupError,
     SetupStep, TooManyGroups,
 };
+pub use single::Single;
 pub use status::{Rows, Status, StatusError};
 pub use successor::{LaunchError, Said, Successor};
 pub use title::{Title, TitleError};
+pub use turns::{Happened, Loop, NoTimer, NotPosted, Over, Posted, Stale, TimerId, Timers};
 pub use worker::{Event, Sender, Sources, Worker};

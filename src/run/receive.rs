@@ -9,6 +9,7 @@ use rustix::process::Signal;
 use crate::channel::{Child, FromWorker, Parcel, Peer, ReceiveError};
 use crate::machine::{Effect, Keep, Life, Orphans, Owing};
 use crate::run::master::now;
+use crate::run::observe::What;
 use crate::run::worker::{Event, Sender, Sources, Worker};
 use crate::sys::poll::is_readable;
 use crate::sys::signal;
@@ -23,6 +24,12 @@ impl Worker {
     /// time to look at other things: siblings that never stop talking must not stop everything else.
     /// Then [`Worker::timeout_ms`] is 0. What the master says is read before what siblings say.
     pub fn receive(&mut self) -> Option<Event> {
+        let event = self.next_event()?;
+        self.observe(What::Event(&event));
+        Some(event)
+    }
+
+    fn next_event(&mut self) -> Option<Event> {
         self.report();
         self.readable |= core::mem::take(&mut self.refused_reads);
         if self.orphan {
@@ -68,27 +75,31 @@ impl Worker {
 
     /// Says what the master has to know, as far as the channel takes it.
     pub(super) fn report(&mut self) {
-        if self.orphan {
+        let Some(control) = self.parts.control.as_ref().filter(|_| !self.orphan) else {
             return; // nobody is there to be told
-        }
+        };
         let now = now();
         while let Some(report) = self.parts.core.owed(now) {
             let said = match report {
                 Owing::Ready => FromWorker::Ready,
                 Owing::Resync(missed) => FromWorker::Resync(missed),
             };
-            let sent = self.parts.control.send(said).is_ok();
+            let sent = control.send(said).is_ok();
             self.parts.core.told(report, sent, now);
         }
     }
 
     fn read_control(&mut self) -> Option<Event> {
-        match self.parts.control.receive(&mut self.heard) {
+        let Some(control) = &self.parts.control else {
+            self.readable.remove(Sources::CONTROL);
+            return None;
+        };
+        match control.receive(&mut self.heard) {
             // Read until nothing is left: behind what was read can lie the end, and a loop that is
             // edge-triggered says so once.
             Ok(_) => {}
             // Every copy of the master's end is closed: there is no master any more.
-            Err(ReceiveError::Gone) => return self.lose_master(),
+            Err(ReceiveError::Gone | ReceiveError::Unread) => return self.lose_master(),
             Err(ReceiveError::Empty) => self.readable.remove(Sources::CONTROL),
             Err(_) => {
                 self.readable.remove(Sources::CONTROL);
@@ -127,8 +138,13 @@ impl Worker {
             self.readable.remove(Sources::SIGNALS);
             return None;
         };
-        match Signal::from_named_raw(caught.signal).filter(|_| caught.by_process)? {
+        // A terminal's are sent to the whole group, and the master acts on them, if there is one.
+        let single = self.is_single();
+        let signal = Signal::from_named_raw(caught.signal);
+        match signal.filter(|_| caught.by_process || single)? {
             Signal::TERM => self.turn(Life::Ending),
+            Signal::INT if single => self.turn(Life::Ending),
+            Signal::HUP if !caught.by_process => self.turn(Life::Ending), // the terminal is gone
             Signal::QUIT => self.turn(Life::Draining),
             Signal::USR1 => Some(Event::Reopen),
             _ => None,

@@ -100,6 +100,7 @@ fn row(core: &Core, index: SlotIndex) -> Option<Row> {
     let waits = matches!(slot.state(), State::Cooling);
     Some(Row {
         epoch: slot.epoch,
+        role: slot.role,
         number: slot.number,
         since_ms: slot.since.as_ms(),
         delay_ms: if waits {

@@ -21,6 +21,7 @@ use crate::channel::{Alone, ForkError};
 use crate::machine::{self, ExitStatus, RelayAction, RelayEvent};
 use crate::run::RunError;
 use crate::run::successor::{Successor, Variable, become_program, read, tell, tell_with};
+use crate::run::worker;
 use crate::sys::orphans::{Dead, next_dead};
 use crate::sys::packed;
 use crate::sys::poll::{Events, Poll};
@@ -30,18 +31,7 @@ use crate::sys::socket::Ancillary;
 use crate::table::Pid;
 use crate::wire::Letter;
 
-/// What it passes on; and of the rest, what tells it of a child's end.
-const FORWARDED: SignalSet = SignalSet::of(&[
-    Signal::TERM,
-    Signal::INT,
-    Signal::QUIT,
-    Signal::HUP,
-    Signal::USR1,
-    Signal::USR2,
-    Signal::WINCH,
-    Signal::TTIN,
-    Signal::TTOU,
-]);
+/// What is not passed on: it tells of a child's end.
 const CHILD: SignalSet = SignalSet::of(&[Signal::CHILD]);
 
 /// What does no harm if a master acts on it after another has. A second USR2 would be a second upgrade.
@@ -95,7 +85,7 @@ impl Relay {
         let core = machine::Relay::new(successor.pid());
         let _ = successor.tell_relays(); // who has gone will be reaped
         let (process, socket) = successor.into_parts();
-        let all = FORWARDED.with(CHILD);
+        let all = worker::SIGNALS.with(CHILD);
         all.block()?;
         let signals = all.descriptor()?;
         let poll = Poll::new()?;

@@ -1,5 +1,7 @@
 //! What a user brings: what a worker does, and what a master wants to hear of.
 
+use core::fmt;
+
 use rustix::fd::{AsFd, OwnedFd};
 
 use crate::channel::{End0, ForkError, FromMaster, Parent, SendError, SendFault};
@@ -35,8 +37,16 @@ pub trait Service {
     /// was printed.
     fn work(&mut self, worker: &mut Worker) -> Exit;
 
+    /// The life of one helper, in its own process: [`Worker::number`] says which. All that
+    /// [`Service::work`] says holds here, too. What it is for, [`periodic`](super::periodic) and
+    /// [`Worker::exec`] do; without this function a helper ends at once.
+    fn help(&mut self, worker: &mut Worker) -> Exit {
+        let _ = worker;
+        Exit::SUCCESS
+    }
+
     /// A worker of this number is about to be forked: what it is to inherit is made now. Called in the
-    /// master, again for each life of a worker. The fork follows in any case, or fails.
+    /// master, again for each life of a worker, and for no helper. The fork follows in any case, or fails.
     fn before_fork(&mut self, number: u16) {
         let _ = number;
     }
@@ -55,8 +65,8 @@ pub trait Service {
     ///
     /// # Errors
     ///
-    /// [`Refused`], and everything stays as it is.
-    fn reload(&mut self, next: Reload) -> Result<usize, Refused> {
+    /// [`NotLoaded`], and everything stays as it is.
+    fn reload(&mut self, next: Reload) -> Result<usize, NotLoaded> {
         Ok(next.workers)
     }
 
@@ -82,6 +92,37 @@ pub struct Reload {
     /// How many workers are wanted now.
     pub workers: usize,
 }
+
+/// Why there is no configuration of the next epoch.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum NotLoaded {
+    /// There will be none: the reload fails.
+    Refused,
+    /// Not yet, as where an address is still in use: the reload waits, and asks again. Nothing else is
+    /// held up but what an operator asks for, which is kept; another HUP has it ask at once, QUIT and
+    /// TERM give it up. How often it is asked is for the service to bound.
+    Again {
+        /// After how many milliseconds; at least 1.
+        after_ms: u64,
+    },
+}
+
+impl From<Refused> for NotLoaded {
+    fn from(_: Refused) -> Self {
+        Self::Refused
+    }
+}
+
+impl fmt::Display for NotLoaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused => Refused.fmt(f),
+            Self::Again { after_ms } => write!(f, "not yet: ask again after {after_ms} ms"),
+        }
+    }
+}
+
+impl core::error::Error for NotLoaded {}
 
 impl<F: FnMut(&mut Worker) -> Exit> Service for F {
     fn work(&mut self, worker: &mut Worker) -> Exit {

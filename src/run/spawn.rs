@@ -19,6 +19,7 @@ use rustix::io::Errno;
 use crate::channel::{self, Child, Control, End0, End1, ForkError, Mesh, Pair, Parent, Process};
 use crate::machine::{self, Event};
 use crate::run::board::Board;
+use crate::run::daemon::Detached;
 use crate::run::ends::Ends;
 use crate::run::master::{Master, MeshEnd};
 use crate::run::pid_file::PidFile;
@@ -27,7 +28,7 @@ use crate::run::token::Token;
 use crate::run::worker::{Parts, Worker};
 use crate::sys::descriptor::Sweep;
 use crate::sys::process;
-use crate::table::{Pid, SlotId, SlotIndex, SlotSet};
+use crate::table::{Pid, Role, SlotId, SlotIndex, SlotSet};
 
 /// What a child holds of its pairs, and what its parent does.
 type Own = (Child<End1>, Option<Child<End1, Mesh>>);
@@ -36,8 +37,10 @@ type Theirs = (Parent<End0>, Option<Parent<End0, Mesh>>);
 impl Master {
     /// Makes a process for a slot.
     pub(super) fn spawn(&mut self, service: &mut impl Service, slot: SlotId) -> Event {
-        if let Some(worker) = self.core.table().slot(slot) {
-            service.before_fork(worker.number);
+        if let Some(slot) = self.core.table().slot(slot)
+            && slot.role == Role::Worker
+        {
+            service.before_fork(slot.number);
         }
         let made = self.fork(service, slot);
         match made.and_then(|(ends, process)| self.adopt(slot, ends, process)) {
@@ -147,28 +150,39 @@ impl Master {
         let master = self.give_up(&mut sweep);
         drop(sweep);
         let (control, mesh) = own;
+        let (master, errors) = master;
         let whose = self.core.table().slot(slot);
-        let (number, epoch) = whose.map_or((0, 0), |slot| (slot.number, slot.epoch));
+        let (role, number, epoch) = whose.map_or_else(Default::default, |slot| {
+            (slot.role, slot.number, slot.epoch)
+        });
         let parts = Parts {
             credentials: self.core.config().credentials,
             core,
+            mask: self.mask,
+            role,
             number,
             epoch,
+            pid: process::own_pid(),
             orphans: self.core.config().orphans,
-            control,
+            control: Some(control),
             mesh,
             peers,
             master,
+            errors,
+            observer: self.observer,
         };
-        match Worker::new(parts, self.mask) {
+        match Worker::new(parts) {
             // Its descriptors are closed by the exit that follows, all at once.
-            Ok(worker) => service.work(&mut ManuallyDrop::new(worker)),
+            Ok(worker) => match role {
+                Role::Worker => service.work(&mut ManuallyDrop::new(worker)),
+                Role::Helper => service.help(&mut ManuallyDrop::new(worker)),
+            },
             Err(_) => Exit::FAILURE,
         }
     }
 
-    /// Closes what only a master may have, and keeps its pidfd.
-    fn give_up(&mut self, sweep: &mut Sweep) -> Option<OwnedFd> {
+    /// Closes what only a master may have, and keeps its pidfd, and what takes the place of the terminal.
+    fn give_up(&mut self, sweep: &mut Sweep) -> (Option<OwnedFd>, Option<OwnedFd>) {
         for (index, end) in self.control.drain() {
             end.renounce(sweep);
             if let Some(pidfd) = self.pidfds.take(index) {
@@ -186,10 +200,13 @@ impl Master {
             self.predecessor.take(),
             self.relay.take(),
         ));
-        let waiting = self.waiting.take()?;
-        sweep.add(waiting.signals);
-        sweep.add(waiting.poll.into_fd());
-        Some(waiting.own)
+        let errors = self.detached.take().and_then(Detached::into_errors);
+        let own = self.waiting.take().map(|waiting| {
+            sweep.add(waiting.signals);
+            sweep.add(waiting.poll.into_fd());
+            waiting.own
+        });
+        (own, errors)
     }
 }
 

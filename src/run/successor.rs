@@ -122,7 +122,7 @@ impl Successor {
                     arguments,
                     environment,
                 } = program;
-                exec::exec(path, arguments, environment, variable.as_c_str())
+                exec::exec(path, arguments, environment, Some(variable.as_c_str()))
             }),
             Forked::Parent(process) => Ok(Self::new(process, socket)),
         }

@@ -34,11 +34,13 @@
 //! # }
 //! ```
 
-use core::fmt::{self, Write as _};
+use core::ffi::CStr;
+use core::fmt;
 
 use rustix::io::Errno;
 
 use crate::channel::{Alone, NotAlone};
+use crate::run::text::Text;
 use crate::sys::title::{Room, name_thread};
 
 /// The longest title that can be written.
@@ -116,45 +118,9 @@ impl Title {
     ///
     /// That of prctl(2): a filter may refuse it.
     pub fn set_name(name: impl fmt::Display) -> Result<(), Errno> {
-        let mut text = Text::<{ LONGEST_NAME + 1 }>::of(name);
-        text.length = text.length.min(LONGEST_NAME);
-        text.bytes[text.length..].fill(0);
-        let name = core::ffi::CStr::from_bytes_until_nul(&text.bytes);
+        let text = Text::<{ LONGEST_NAME + 1 }>::of(name).ended_by(LONGEST_NAME, 0);
+        let name = CStr::from_bytes_until_nul(text.as_bytes());
         name_thread(name.unwrap_or_default())
-    }
-}
-
-/// Text that is cut when it is full.
-struct Text<const N: usize> {
-    bytes: [u8; N],
-    length: usize,
-}
-
-impl<const N: usize> Text<N> {
-    fn of(text: impl fmt::Display) -> Self {
-        let mut written = Self {
-            bytes: [0; N],
-            length: 0,
-        };
-        let _ = write!(written, "{text}"); // fails where it is full
-        written
-    }
-
-    fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..self.length]
-    }
-}
-
-impl<const N: usize> fmt::Write for Text<N> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let fits = text.len().min(N - self.length);
-        self.bytes[self.length..][..fits].copy_from_slice(&text.as_bytes()[..fits]);
-        self.length += fits;
-        if fits < text.len() {
-            Err(fmt::Error)
-        } else {
-            Ok(())
-        }
     }
 }
 

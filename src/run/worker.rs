@@ -1,6 +1,6 @@
 //! `Worker`: a worker's side of the channels, in its own process.
 
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::io::Errno;
 use rustix::process::Signal;
 
@@ -10,9 +10,10 @@ use crate::channel::{
 use crate::machine::{self, Life, Orphans};
 use crate::run::ends::Ends;
 use crate::run::master::now;
-use crate::sys::process;
+use crate::run::observe::{Observer, What};
 use crate::sys::signal::SignalSet;
-use crate::table::{Instant, Pid, SlotId, SlotIndex};
+use crate::sys::{process, session};
+use crate::table::{Instant, Pid, Role, SlotId, SlotIndex};
 use crate::wire::Message;
 
 /// What a worker blocks, and reads from a descriptor; a master too. Of these, HUP, INT, USR2, WINCH,
@@ -76,13 +77,21 @@ pub(super) struct Parts {
     /// Whether the kernel names the senders of mail.
     pub(super) credentials: bool,
     pub(super) core: machine::Worker,
+    /// What was blocked before there was a master.
+    pub(super) mask: SignalSet,
+    pub(super) role: Role,
     pub(super) number: u16,
     pub(super) epoch: u32,
     pub(super) orphans: Orphans,
-    pub(super) control: Child<End1>,
+    pub(super) pid: i32,
+    /// `None` where there is no master.
+    pub(super) control: Option<Child<End1>>,
     pub(super) mesh: Option<Child<End1, Mesh>>,
     pub(super) peers: Ends<Peer<End0>>,
     pub(super) master: Option<OwnedFd>,
+    /// What takes the place of standard error when it is ready.
+    pub(super) errors: Option<OwnedFd>,
+    pub(super) observer: &'static dyn Observer,
 }
 
 /// Something that a worker is told.
@@ -128,9 +137,9 @@ pub struct Sender {
 }
 
 impl Worker {
-    pub(super) fn new(parts: Parts, mask: SignalSet) -> Result<Self, Errno> {
+    pub(super) fn new(parts: Parts) -> Result<Self, Errno> {
         let signals = SIGNALS.descriptor()?;
-        mask.with(SIGNALS).set_mask()?;
+        parts.mask.with(SIGNALS).set_mask()?;
         Ok(Self {
             parts,
             signals,
@@ -152,7 +161,14 @@ impl Worker {
         self.parts.core.id()
     }
 
-    /// Which worker it is, from 0: the successor of a dead one has its number.
+    /// What it is for: a helper is made by [`Config::helper`](crate::machine::Config::helper), and has
+    /// [`Service::help`](super::Service::help) for its life.
+    #[must_use]
+    pub const fn role(&self) -> Role {
+        self.parts.role
+    }
+
+    /// Which worker, or helper, it is, from 0: the successor of a dead one has its number.
     #[must_use]
     pub const fn number(&self) -> u16 {
         self.parts.number
@@ -177,9 +193,17 @@ impl Worker {
     }
 
     /// Tells the master that this worker serves. Until then it counts as one that could not start, and
-    /// dies with its master.
+    /// dies with its master. In a daemon whose start is under way, it leaves the terminal: standard error
+    /// is from now on what it is to be (see [`Detached`](super::Detached)).
     pub fn ready(&mut self) {
         process::outlive_parent();
+        self.observe(What::Ready);
+        if let Some(errors) = self.parts.errors.take() {
+            let _ = session::replace_errors(errors); // of two open descriptors: it has no reason to fail
+        }
+        if self.is_single() {
+            return;
+        }
         self.parts.core.ready(now());
         self.report();
     }
@@ -190,8 +214,31 @@ impl Worker {
     ///
     /// [`SendFault`].
     pub fn failed(&self, stage: u32, errno: Errno) -> Result<(), SendFault> {
+        self.observe(What::Failed { stage, errno });
         let said = FromWorker::Failed(stage, errno.raw_os_error());
-        self.parts.control.send(said).map_err(|error| error.fault)
+        let control = self.parts.control.as_ref().ok_or(SendFault::Gone)?;
+        control.send(said).map_err(|error| error.fault)
+    }
+
+    /// Whether it runs without a master: see [`Single`](super::Single).
+    #[must_use]
+    pub const fn is_single(&self) -> bool {
+        self.parts.control.is_none()
+    }
+
+    /// The numbers of every descriptor that is the worker's own.
+    pub(super) fn descriptors(&self) -> impl Iterator<Item = RawFd> + Clone {
+        let sources = [
+            Sources::MASTER,
+            Sources::SIGNALS,
+            Sources::CONTROL,
+            Sources::MESH,
+        ];
+        let sources = sources.into_iter().filter_map(|source| self.held(source));
+        let peers = self.parts.peers.iter().map(AsFd::as_fd);
+        let errors = self.parts.errors.iter().map(AsFd::as_fd);
+        let own = sources.chain(peers).chain(errors);
+        own.map(|descriptor| descriptor.as_raw_fd())
     }
 
     /// The siblings that live, lowest slot first.
@@ -256,7 +303,12 @@ impl Worker {
     ///
     /// [`SendError`], with the message.
     pub fn tell_master(&self, message: Message) -> Result<(), SendError<Message>> {
-        let sent = self.parts.control.send(FromWorker::User(message));
+        let gone = SendError {
+            value: message,
+            fault: SendFault::Gone,
+        };
+        let control = self.parts.control.as_ref().ok_or(gone)?;
+        let sent = control.send(FromWorker::User(message));
         sent.map_err(|SendError { fault, .. }| SendError {
             value: message,
             fault,
@@ -273,7 +325,12 @@ impl Worker {
         message: Message,
         descriptor: impl AsFd,
     ) -> Result<(), SendError<Message>> {
-        self.parts.control.send_with(message, descriptor)
+        let gone = SendError {
+            value: message,
+            fault: SendFault::Gone,
+        };
+        let control = self.parts.control.as_ref().ok_or(gone)?;
+        control.send_with(message, descriptor)
     }
 
     /// The descriptor of one source; `None` for one that this worker has not, and for several. An
@@ -282,9 +339,15 @@ impl Worker {
     pub fn source(&self, source: Sources) -> Option<BorrowedFd<'_>> {
         match source {
             Sources::MASTER | Sources::CONTROL if self.orphan => None,
+            _ => self.held(source),
+        }
+    }
+
+    fn held(&self, source: Sources) -> Option<BorrowedFd<'_>> {
+        match source {
             Sources::MASTER => self.parts.master.as_ref().map(AsFd::as_fd),
             Sources::SIGNALS => Some(self.signals.as_fd()),
-            Sources::CONTROL => Some(self.parts.control.as_fd()),
+            Sources::CONTROL => self.parts.control.as_ref().map(AsFd::as_fd),
             Sources::MESH => self.parts.mesh.as_ref().map(AsFd::as_fd),
             _ => None,
         }

@@ -274,8 +274,9 @@ impl Layout {
         self.range(Section::Data).start + page * self.geometry.page_size()
     }
 
-    /// Differs for zones that are not cut alike.
-    pub(super) fn fingerprint(&self) -> u64 {
+    /// A number that differs, with near certainty, for zones that are not cut alike.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
         let numbers = [self.slots, self.shards, self.pages];
         numbers
             .iter()

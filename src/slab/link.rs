@@ -4,6 +4,7 @@
 //! ```text
 //!   insert     link: 0 → h         then publish             killed between: the link is stale, the block freed
 //!   take       claim               then link: h → 0         killed between: the same
+//!   replace    claim the old       then link: h → n         then publish: the same, for both
 //! ```
 //!
 //! So a published block always has its link. A link may well lead to nothing: whoever finds it stale
@@ -11,7 +12,8 @@
 //!
 //! # Invariants
 //!
-//! - No kill leaves a published block without a link (model `linking_killed_at_every_step`).
+//! - No kill leaves a published block without a link (models `linking_killed_at_every_step`,
+//!   `replacing_killed_at_every_step`).
 //!
 //! # Why not publish first
 //!
@@ -103,6 +105,30 @@ impl Heap<'_> {
         let block = self.claim(handle).ok()?;
         link.swing(Some(handle), None);
         Some(block)
+    }
+
+    /// Publishes a block in the place of the one that a link leads to, which is claimed; `None` if
+    /// there was none. In between there is an instant at which others find neither.
+    ///
+    /// # Errors
+    ///
+    /// [`NotLinked`]: [`NotLinked::Occupied`] where another was quicker. The block stays this slot's.
+    pub fn replace(&mut self, link: &Link, block: Handle) -> Result<Option<Handle>, NotLinked> {
+        self.held(block).map_err(NotLinked::Refused)?;
+        let is_block = self.slab.require_class(block);
+        is_block.map_err(NotLinked::Refused)?;
+        let Some(before) = link.fresh(&self.slab) else {
+            return self.insert(link, block).map(|()| None);
+        };
+        let claimed = self.claim(before).map_err(|_| NotLinked::Occupied)?;
+        // Whoever looks at the link now finds it stale, and may clear it before we come to it.
+        if link.swing(Some(before), Some(block)) || link.swing(None, Some(block)) {
+            self.publish(block).map_err(NotLinked::Refused)?;
+            return Ok(Some(claimed));
+        }
+        // And another has put a block there: what we have claimed has no link any more.
+        self.free(claimed).map_err(NotLinked::Refused)?;
+        Err(NotLinked::Occupied)
     }
 }
 

@@ -153,7 +153,7 @@ pub use heap::{Heap, NotAllocated, NotJoined};
 pub use layout::{Layout, NoLayout, Section};
 pub use link::{Link, NotLinked};
 pub use page::{Page, PageWord};
-pub use recover::{NotRecovered, Recovered};
+pub use recover::{NotRecovered, Recovered, Recovery};
 pub use statistics::Statistics;
 pub use word::{BlockWord, Change, State};
 pub use zone::{Extent, NoZone, Refused, Slab, Words};

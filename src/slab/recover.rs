@@ -60,6 +60,15 @@ pub struct Recovered {
     pub pages: usize,
 }
 
+/// A recovery under way: how far it has come, and what it has found.
+#[derive(Clone, Debug)]
+#[must_use = "until it is over, the slot cannot be used again"]
+pub struct Recovery {
+    dead: SlotId,
+    page: usize,
+    recovered: Recovered,
+}
+
 /// Why nothing was recovered.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
@@ -81,8 +90,28 @@ impl<'z> Slab<'z> {
         Some(SlotId::new(slot, life))
     }
 
+    /// Every life that has joined, and is not recovered yet, the lowest slot first.
+    pub fn lives(&self) -> impl Iterator<Item = SlotId> + '_ {
+        let slots = (0..SLOTS).filter_map(SlotIndex::new);
+        slots.filter_map(|slot| self.joined(slot))
+    }
+
     pub(super) fn row(&self, slot: SlotIndex) -> Option<&'z AtomicU32> {
         self.words.rows.get(self.layout.row(slot)?)
+    }
+}
+
+impl Recovery {
+    /// Whose.
+    #[must_use]
+    pub const fn dead(&self) -> SlotId {
+        self.dead
+    }
+
+    /// What has been found so far.
+    #[must_use]
+    pub const fn recovered(&self) -> Recovered {
+        self.recovered
     }
 }
 
@@ -103,6 +132,18 @@ impl Heap<'_> {
     ///
     /// [`NotRecovered`], and nothing was changed.
     pub fn recover(&mut self, dead: SlotId) -> Result<Recovered, NotRecovered> {
+        let mut recovery = self.begin_recovery(dead)?;
+        while !self.recover_pages(&mut recovery, usize::MAX) {}
+        Ok(recovery.recovered())
+    }
+
+    /// The same, a part at a time: the one who may not be held up takes a few pages, and does
+    /// something else. The slot stays as it is until the last page.
+    ///
+    /// # Errors
+    ///
+    /// [`NotRecovered`], and nothing was changed.
+    pub fn begin_recovery(&mut self, dead: SlotId) -> Result<Recovery, NotRecovered> {
         let (me, slot) = (self.me(), dead.index());
         if slot == me {
             return Err(NotRecovered::Itself);
@@ -116,14 +157,36 @@ impl Heap<'_> {
             Err(seen) if seen == ours => {}
             Err(seen) => return Err(who_recovers(seen, dead)),
         }
-        let mut recovered = Recovered::default();
-        for page in 0..self.slab.layout.pages() {
-            self.recover_page(page, slot, &mut recovered);
+        Ok(Recovery {
+            dead,
+            page: 0,
+            recovered: Recovered::default(),
+        })
+    }
+
+    /// Looks at so many pages more, and says whether those were the last; then the slot's next life
+    /// can join. A recovery that this slot has not begun, or that is over, changes nothing.
+    pub fn recover_pages(&mut self, recovery: &mut Recovery, pages: usize) -> bool {
+        let slot = recovery.dead.index();
+        let ours = recovering(recovery.dead, self.me());
+        // Relaxed: `begin_recovery`, by this slot, has ordered what is read here.
+        let row = self.slab.row(slot);
+        let Some(row) = row.filter(|row| row.load(Ordering::Relaxed) == ours) else {
+            return true;
+        };
+        let count = self.slab.layout.pages();
+        let end = count.min(recovery.page.saturating_add(pages.max(1)));
+        for page in recovery.page..end {
+            self.recover_page(page, slot, &mut recovery.recovered);
+        }
+        recovery.page = end;
+        if end < count {
+            return false;
         }
         self.disinherit(slot);
         // Release: pairs with the Acquire of `join`. Nobody else writes a row that says "ours".
         row.store(0, Ordering::Release);
-        Ok(recovered)
+        true
     }
 
     fn recover_page(&mut self, page: usize, dead: SlotIndex, recovered: &mut Recovered) {

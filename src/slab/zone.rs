@@ -122,7 +122,13 @@ impl<'z> Slab<'z> {
         Ok(slab)
     }
 
-    fn over(words: Words<'z>, layout: Layout, tag: ZoneTag) -> Result<Self, NoZone> {
+    /// A zone that this process has made or attached to before: its header is not looked at again,
+    /// whatever has been written there since.
+    ///
+    /// # Errors
+    ///
+    /// [`NoZone::Words`].
+    pub fn over(words: Words<'z>, layout: Layout, tag: ZoneTag) -> Result<Self, NoZone> {
         let counts = [
             (words.header.len(), Section::Header),
             (words.roots.len(), Section::Roots),

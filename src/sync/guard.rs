@@ -16,9 +16,8 @@
 
 use core::fmt;
 
-use super::atomic::AtomicU64;
-use super::held::Held;
 use super::kill;
+use super::member::Entry;
 use super::mutex::Mutex;
 use super::word::Word;
 
@@ -62,13 +61,13 @@ pub struct Torn<'a> {
 #[derive(Debug)]
 struct Hold<'a> {
     mutex: &'a Mutex,
-    entry: &'a AtomicU64,
+    entry: Entry<'a>,
     leaves: Word,
     in_panic: bool,
 }
 
 impl<'a> Locked<'a> {
-    pub(super) fn new(mutex: &'a Mutex, entry: &'a AtomicU64, word: Word) -> Self {
+    pub(super) fn new(mutex: &'a Mutex, entry: Entry<'a>, word: Word) -> Self {
         let hold = |leaves| Hold {
             mutex,
             entry,
@@ -106,12 +105,12 @@ impl Drop for Hold<'_> {
             false => self.leaves,
         };
         self.mutex.unlock(leaves);
-        Held::clear(self.entry);
+        self.entry.clear();
     }
 }
 
 /// Whether this thread unwinds.
-fn is_panicking() -> bool {
+pub(super) fn is_panicking() -> bool {
     #[cfg(all(feature = "std", not(loom)))]
     return std::thread::panicking();
     #[cfg(not(all(feature = "std", not(loom))))]

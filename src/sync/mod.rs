@@ -41,6 +41,7 @@
 #![forbid(unsafe_code)]
 
 mod atomic;
+pub mod counters;
 mod guard;
 mod held;
 #[cfg(loom)]
@@ -57,12 +58,19 @@ mod kill {
         false
     }
 }
+mod member;
 mod mutex;
+mod places;
+mod rwguard;
+mod rwlock;
 mod sleep;
 mod word;
 
 pub use atomic::{AtomicU32, AtomicU64, CachePadded, Ordering, fence, spin_hint};
 pub use guard::{Guard, Locked, NotLocked, Torn};
-pub use held::{Held, MutexName, Roster, recover};
-pub use mutex::{Member, Mutex};
+pub use held::{Held, MutexName, Robust, Roster, recover};
+pub use member::Member;
+pub use mutex::Mutex;
+pub use rwguard::{ReadGuard, Reading, TornWrite, WriteGuard, Writing};
+pub use rwlock::RwLock;
 pub use word::Owner;

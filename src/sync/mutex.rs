@@ -12,9 +12,12 @@
 //!    └────► Err(Poisoned), for everybody, until clear_poison()
 //! ```
 //!
-//! Locking and unlocking without a rival costs four atomic operations and no system call. Who waits
-//! spins for a microsecond, then sleeps on the word. After a death, whoever reaped the process calls
-//! [`recover`](super::recover); if nobody does, a locker that finds the owner dead takes the mutex from it.
+//! Locking and unlocking without a rival costs two locked operations, five plain ones, and no system
+//! call. Who waits spins for a microsecond, then sleeps on the word. After a death, whoever reaped the
+//! process calls [`recover`](super::recover). If nobody does, because the master is stopped or dead
+//! itself, waiters help themselves: one that has slept for 100 ms, or for all of its patience, has the
+//! roster ask the kernel after the owner ([`Roster::look_for`](super::Roster::look_for)), and takes the
+//! mutex from it if that is dead.
 //!
 //! # Invariants
 //!
@@ -23,6 +26,8 @@
 //!   forgets them and wakes one, who has slept, and says so (model `three_threads`); who gives up
 //!   says so first (model `giving_up_passes_the_wake_on`).
 //! - Recovering wakes one sleeper whatever the word says (model `killed_at_every_step`).
+//! - Without a master a death delays whoever waits by 100 ms (model `waiters_ask_for_themselves`, test
+//!   `a_stopped_master_is_not_waited_for`).
 //!
 //! # Why the data is not inside
 //!
@@ -49,6 +54,10 @@
 //!         owner != Owner::of(SlotId::MASTER)
 //!     }
 //!
+//!     fn look_for(&self, owner: Owner) -> bool {
+//!         self.is_dead(owner)
+//!     }
+//!
 //!     fn held(&self, _: SlotIndex) -> &Held {
 //!         &self.0
 //!     }
@@ -70,10 +79,11 @@
 
 use core::fmt;
 
-use super::atomic::{Ordering, SPINS, spin_hint};
+use super::atomic::Ordering;
 use super::guard::{Locked, NotLocked};
-use super::held::{Held, MutexName, Roster};
-use super::sleep::{Deadline, SleepWord, Waking};
+use super::held::{MutexName, Robust};
+use super::member::Member;
+use super::sleep::{Patience, SleepWord, Waiting, Waking};
 use super::word::{Owner, Word};
 use crate::table::SlotId;
 
@@ -84,24 +94,8 @@ pub struct Mutex {
     word: SleepWord,
 }
 
-/// Who locks: one life of one slot, and the roster that it is in. One for each thread.
-#[derive(Clone, Copy)]
-pub struct Member<'r> {
-    roster: &'r dyn Roster,
-    held: &'r Held,
-    id: SlotId,
-}
-
 /// How often freeing a dead owner's mutex is tried; two can be disturbed by honest processes.
 const MOST_TRIES: u32 = 16;
-
-/// For how long a locker waits.
-#[derive(Clone, Copy)]
-enum Patience {
-    None,
-    Ms(u64),
-    Endless,
-}
 
 impl Mutex {
     /// A free mutex.
@@ -179,73 +173,61 @@ impl Mutex {
             .is_ok()
     }
 
-    /// Frees the mutex if the dead hold it still, and returns whether they did; wakes one sleeper in any
-    /// case, for they may have died between unlocking and waking.
-    pub(super) fn recover(&self, dead: SlotId) -> bool {
-        let mut freed = false;
-        for _ in 0..MOST_TRIES {
-            let seen = self.look();
-            if seen.owner() != Some(Owner::of(dead)) {
-                break;
-            }
-            // AcqRel: releases what the dead wrote, which reaping has ordered before this, to the
-            // next owner's Acquire. It fails where a sleeper makes itself known, or a locker takes
-            // over; a process that scribbles on the word could make it fail for ever.
-            freed = self.exchange(seen, seen.vacated());
-            if freed {
-                break;
-            }
-        }
-        self.word.wake(Waking::One);
-        freed
-    }
-
     fn acquire<'a>(
         &'a self,
         member: &Member<'a>,
         name: MutexName,
         patience: Patience,
     ) -> Result<Locked<'a>, NotLocked> {
-        let entry = member.held.claim(name).ok_or(NotLocked::TooMany)?;
-        match self.take(member, patience) {
+        let entry = member.claim(name).ok_or(NotLocked::TooMany)?;
+        match self.take(member, &mut Waiting::new(patience)) {
             Ok(word) => Ok(Locked::new(self, entry, word)),
             Err(error) => {
-                Held::clear(entry);
+                entry.clear();
                 Err(error)
             }
         }
     }
 
     /// Makes the word ours, and returns what it is then.
-    fn take(&self, member: &Member<'_>, patience: Patience) -> Result<Word, NotLocked> {
-        let owner = Owner::of(member.id);
-        let mut spins = match patience {
-            Patience::None => 0,
-            Patience::Ms(_) | Patience::Endless => SPINS,
-        };
-        let mut deadline = None;
-        let mut has_slept = false;
+    #[inline]
+    pub(super) fn take(
+        &self,
+        member: &Member<'_>,
+        waiting: &mut Waiting,
+    ) -> Result<Word, NotLocked> {
+        let seen = self.look();
+        if seen.owner().is_none() && !seen.is_poisoned() {
+            let taken = seen.taken_by(Owner::of(member.id()), waiting.has_slept());
+            if self.exchange(seen, taken) {
+                return Ok(taken);
+            }
+        }
+        self.take_from_another(member, waiting)
+    }
+
+    #[cold]
+    fn take_from_another(
+        &self,
+        member: &Member<'_>,
+        waiting: &mut Waiting,
+    ) -> Result<Word, NotLocked> {
+        let owner = Owner::of(member.id());
         loop {
             let seen = self.look();
             if seen.is_poisoned() {
                 return Err(NotLocked::Poisoned);
             }
-            if let Some(rival) = seen.owner() {
-                if spins > 0 {
-                    spins -= 1;
-                    spin_hint();
-                    continue;
-                }
-                if !member.roster.is_dead(rival) {
-                    self.wait(seen, patience, &mut deadline, &mut has_slept)?;
-                    continue;
-                }
-            }
             let free = match seen.owner() {
-                Some(_dead) => seen.vacated(),
                 None => seen,
+                Some(_) if waiting.spins() => continue,
+                Some(rival) if member.finds_dead(rival, waiting) => seen.vacated(),
+                Some(_) => {
+                    self.wait(seen, waiting)?;
+                    continue;
+                }
             };
-            let taken = free.taken_by(owner, has_slept);
+            let taken = free.taken_by(owner, waiting.has_slept());
             if self.exchange(seen, taken) {
                 return Ok(taken);
             }
@@ -253,28 +235,19 @@ impl Mutex {
     }
 
     /// Sleeps once while the word is `seen`, which names an owner that lives.
-    fn wait(
-        &self,
-        seen: Word,
-        patience: Patience,
-        deadline: &mut Option<Deadline>,
-        has_slept: &mut bool,
-    ) -> Result<(), NotLocked> {
-        let deadline = match patience {
-            Patience::None => return Err(NotLocked::Busy),
-            Patience::Ms(ms) => deadline.get_or_insert_with(|| Deadline::after_ms(Some(ms))),
-            Patience::Endless => deadline.get_or_insert_with(|| Deadline::after_ms(None)),
-        };
+    fn wait(&self, seen: Word, waiting: &mut Waiting) -> Result<(), NotLocked> {
+        if !waiting.is_patient() {
+            return Err(NotLocked::Busy);
+        }
         // Before giving up, too: the wake-up that ended the last sleep may have been meant for all
         // who sleep, and the owner that came in between does not know of them.
         if !seen.has_waiters() && !self.exchange(seen, seen.with_waiters()) {
             return Ok(());
         }
-        if deadline.is_over() {
+        if waiting.is_over() {
             return Err(NotLocked::Busy);
         }
-        self.word.sleep(seen.with_waiters().0, deadline);
-        *has_slept = true;
+        waiting.sleep(&self.word, seen.with_waiters().0);
         Ok(())
     }
 
@@ -305,30 +278,33 @@ impl Mutex {
     }
 }
 
-impl<'r> Member<'r> {
-    /// This life of a slot, as one who locks; it is the caller's own.
-    #[must_use]
-    pub fn new(roster: &'r dyn Roster, id: SlotId) -> Self {
-        let held = roster.held(id.index());
-        Self { roster, held, id }
-    }
-
-    /// The life that locks.
-    #[must_use]
-    pub const fn id(&self) -> SlotId {
-        self.id
+impl Robust for Mutex {
+    /// Wakes one sleeper in any case: the dead may have died between unlocking and waking.
+    fn recover(&self, dead: SlotId) -> bool {
+        let mut freed = false;
+        for _ in 0..MOST_TRIES {
+            let seen = self.look();
+            if seen.owner() != Some(Owner::of(dead)) {
+                break;
+            }
+            // AcqRel: releases what the dead wrote, which reaping has ordered before this, to the
+            // next owner's Acquire. It fails where a sleeper makes itself known, or a locker takes
+            // over; a process that scribbles on the word could make it fail for ever.
+            freed = self.exchange(seen, seen.vacated());
+            if freed {
+                break;
+            }
+        }
+        self.word.wake(Waking::One);
+        freed
     }
 }
+
+impl super::held::Sealed for Mutex {}
 
 impl fmt::Debug for Mutex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.look().fmt(f)
-    }
-}
-
-impl fmt::Debug for Member<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Member").field(&self.id).finish()
     }
 }
 

@@ -10,9 +10,9 @@
 //! lost one is a deadlock that loom reports. A sleep with a deadline ends in a model after one turn
 //! of the others.
 
-use super::atomic::AtomicU32;
 #[cfg(loom)]
 use super::atomic::Ordering;
+use super::atomic::{AtomicU32, SPINS, spin_hint};
 use super::kill;
 
 /// How long a sleeper sleeps before it looks whether its owner lives.
@@ -48,12 +48,13 @@ impl SleepWord {
     }
 
     /// Sleeps while the word is `value`, until the deadline at most; may end early for no reason.
-    pub(super) fn sleep(&self, value: u32, deadline: &Deadline) {
+    /// Returns whether it was a whole nap, and nobody has ended it.
+    fn sleep(&self, value: u32, deadline: &Deadline) -> bool {
         #[cfg(not(loom))]
-        crate::sys::futex::wait(&self.word.0, value, deadline.left_ms().min(NAP_MS));
+        return crate::sys::futex::wait(&self.word.0, value, deadline.left_ms().min(NAP_MS));
         #[cfg(loom)]
         self.queue
-            .sleep(|| self.word.load(Ordering::Relaxed) == value, deadline);
+            .sleep(|| self.word.load(Ordering::Relaxed) == value, deadline)
     }
 
     /// Wakes sleepers, those first who came first. Cost: one system call.
@@ -72,7 +73,7 @@ impl SleepWord {
 
 /// When to give up: never, or at a point in time. In a model time passes with each sleep.
 #[derive(Debug)]
-pub(super) struct Deadline {
+struct Deadline {
     #[cfg(not(loom))]
     at_ms: u64,
     #[cfg(loom)]
@@ -81,7 +82,7 @@ pub(super) struct Deadline {
 
 #[cfg(not(loom))]
 impl Deadline {
-    pub(super) fn after_ms(patience_ms: Option<u64>) -> Self {
+    fn after_ms(patience_ms: Option<u64>) -> Self {
         let at_ms = match patience_ms {
             Some(ms) => crate::sys::futex::now_ms().saturating_add(ms),
             None => u64::MAX,
@@ -96,19 +97,19 @@ impl Deadline {
         }
     }
 
-    pub(super) fn is_over(&self) -> bool {
+    fn is_over(&self) -> bool {
         self.left_ms() == 0
     }
 }
 
 #[cfg(loom)]
 impl Deadline {
-    pub(super) fn after_ms(patience_ms: Option<u64>) -> Self {
+    fn after_ms(patience_ms: Option<u64>) -> Self {
         let turns = core::cell::Cell::new(patience_ms.unwrap_or(u64::MAX));
         Self { turns }
     }
 
-    pub(super) fn is_over(&self) -> bool {
+    fn is_over(&self) -> bool {
         self.turns.get() == 0
     }
 
@@ -118,6 +119,86 @@ impl Deadline {
 
     fn pass(&self) {
         self.turns.set(self.turns.get() - 1);
+    }
+}
+
+/// For how long one waits, and how the last sleep was.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    patience: Patience,
+    deadline: Option<Deadline>,
+    spins: u32,
+    has_slept: bool,
+    is_due: bool,
+}
+
+/// For how long a locker waits.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Patience {
+    None,
+    Ms(u64),
+    Endless,
+}
+
+impl Waiting {
+    pub(super) const fn new(patience: Patience) -> Self {
+        let spins = match patience {
+            Patience::None => 0,
+            Patience::Ms(_) | Patience::Endless => SPINS,
+        };
+        Self {
+            patience,
+            deadline: None,
+            spins,
+            has_slept: false,
+            is_due: false,
+        }
+    }
+
+    /// Whether to look once more before anything else; waits for a moment, if so.
+    pub(super) fn spins(&mut self) -> bool {
+        let spins = self.spins > 0;
+        if spins {
+            self.spins -= 1;
+            spin_hint();
+        }
+        spins
+    }
+
+    /// Whether this one has slept since it began to wait.
+    pub(super) const fn has_slept(&self) -> bool {
+        self.has_slept
+    }
+
+    /// Whether a nap has passed in which nothing happened: time to ask after who is waited for.
+    pub(super) fn takes_a_look(&mut self) -> bool {
+        core::mem::take(&mut self.is_due)
+    }
+
+    /// Whether one waits at all.
+    pub(super) const fn is_patient(&self) -> bool {
+        !matches!(self.patience, Patience::None)
+    }
+
+    /// Whether there is no patience left.
+    pub(super) fn is_over(&mut self) -> bool {
+        self.deadline().is_over()
+    }
+
+    /// Sleeps once, while the word is `value`.
+    pub(super) fn sleep(&mut self, word: &SleepWord, value: u32) {
+        self.is_due = word.sleep(value, self.deadline());
+        self.has_slept = true;
+    }
+
+    fn deadline(&mut self) -> &Deadline {
+        let patience_ms = match self.patience {
+            Patience::None => Some(0),
+            Patience::Ms(ms) => Some(ms),
+            Patience::Endless => None,
+        };
+        self.deadline
+            .get_or_insert_with(|| Deadline::after_ms(patience_ms))
     }
 }
 
@@ -135,10 +216,10 @@ mod model {
 
     impl Queue {
         /// As in the kernel, looking at the word and lying down are one step for whoever wakes.
-        pub(super) fn sleep(&self, still: impl Fn() -> bool, deadline: &Deadline) {
+        pub(super) fn sleep(&self, still: impl Fn() -> bool, deadline: &Deadline) -> bool {
             let mut sleepers = self.0.lock().expect("nobody dies in here");
             if !still() {
-                return;
+                return false;
             }
             let bell = Arc::new(Condvar::new());
             sleepers.push_back(Arc::clone(&bell));
@@ -146,13 +227,15 @@ mod model {
                 while sleepers.iter().any(|other| Arc::ptr_eq(other, &bell)) {
                     sleepers = bell.wait(sleepers).expect("nobody dies in here");
                 }
-                return;
+                return false;
             }
             drop(sleepers);
             loom::thread::yield_now();
             deadline.pass();
             let mut sleepers = self.0.lock().expect("nobody dies in here");
+            let asleep = sleepers.len();
             sleepers.retain(|other| !Arc::ptr_eq(other, &bell));
+            sleepers.len() < asleep
         }
 
         pub(super) fn wake(&self, count: u32) {

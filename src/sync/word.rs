@@ -45,6 +45,18 @@ impl Owner {
         Self(generation << INDEX_BITS | id.index().as_usize() as u32)
     }
 
+    pub(super) const fn as_u32(self) -> u32 {
+        self.0
+    }
+
+    /// Who is named in the lowest 29 bits of a word.
+    pub(super) const fn from_bits(word: u32) -> Option<Self> {
+        match word & OWNER {
+            0 => None,
+            owner => Some(Self(owner)),
+        }
+    }
+
     /// Which slot.
     #[must_use]
     pub const fn index(self) -> SlotIndex {
@@ -79,10 +91,7 @@ impl Word {
     }
 
     pub(super) const fn owner(self) -> Option<Owner> {
-        match self.0 & OWNER {
-            0 => None,
-            owner => Some(Owner(owner)),
-        }
+        Owner::from_bits(self.0)
     }
 
     pub(super) const fn with_waiters(self) -> Self {

@@ -40,10 +40,15 @@ impl<const N: usize> Strings<N> {
 }
 
 /// Becomes the program at `path`, with these arguments (its path where there are none) and these
-/// variables, of which `extra` replaces all of its own name. Returns only the error.
+/// variables, of which `extra`, if there is one, replaces all of its own name. Returns only the error.
 ///
 /// The mask of blocked signals, what is ignored, and every descriptor that is not close-on-exec stay.
-pub(crate) fn exec(path: &CStr, arguments: &[&CStr], environment: &[&CStr], extra: &CStr) -> Errno {
+pub(crate) fn exec(
+    path: &CStr,
+    arguments: &[&CStr],
+    environment: &[&CStr],
+    extra: Option<&CStr>,
+) -> Errno {
     let (argv, envp) = match strings(path, arguments, environment, extra) {
         Ok(both) => both,
         Err(errno) => return errno,
@@ -70,7 +75,7 @@ fn strings(
     path: &CStr,
     arguments: &[&CStr],
     environment: &[&CStr],
-    extra: &CStr,
+    extra: Option<&CStr>,
 ) -> Result<Both, Errno> {
     let mut argv = Strings::new();
     let mut envp = Strings::new();
@@ -81,11 +86,13 @@ fn strings(
         argv.push(path)?;
     }
     for variable in environment {
-        if name(variable) != name(extra) {
+        if Some(name(variable)) != extra.map(name) {
             envp.push(variable)?;
         }
     }
-    envp.push(extra)?;
+    if let Some(extra) = extra {
+        envp.push(extra)?;
+    }
     Ok((argv, envp))
 }
 

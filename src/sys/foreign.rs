@@ -29,6 +29,45 @@ pub(crate) fn is_gone(pidfd: impl AsFd, timeout_ms: u32) -> bool {
     matches!(poll(&mut waiting, Some(&timeout)), Ok(1..))
 }
 
+/// When a process was started, in ticks since the machine was: what tells it from every other that
+/// has had its pid.
+pub(crate) fn start_time(pid: i32) -> Result<u64, Errno> {
+    let mut path = heapless::Vec::<u8, 32>::new();
+    write!(path, "/proc/{pid}/stat\0").map_err(|_| Errno::INVAL)?;
+    let path = CStr::from_bytes_until_nul(&path).map_err(|_| Errno::INVAL)?;
+    let stat = open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut bytes = [0; 1024];
+    let length = file::read_at(stat, &mut bytes, 0)?;
+    field_of(&bytes[..length], START_TIME).ok_or(Errno::INVAL)
+}
+
+/// One of the numbers that follow the name, which may itself have parentheses.
+fn field_of(stat: &[u8], field: usize) -> Option<u64> {
+    let after = stat.iter().rposition(|byte| *byte == b')')? + 2;
+    let mut fields = core::str::from_utf8(stat.get(after..)?).ok()?.split(' ');
+    fields.nth(field)?.parse().ok()
+}
+
+/// Field 22 of /proc/PID/stat; the first two lie before the last parenthesis.
+const START_TIME: usize = 22 - 3;
+
+/// Whether no thread runs any more of the process that had this pid, and was started at that time (0:
+/// at any). Whoever cannot look says no.
+pub(crate) fn is_over(pid: i32, start: u64) -> bool {
+    let process = match hold(pid) {
+        Ok(process) => process,
+        Err(errno) => return errno == Errno::SRCH,
+    };
+    if is_gone(&process, 0) {
+        return true;
+    }
+    // It was this one's: the pid cannot be another's while it has not been reaped, as is asked again.
+    match start_time(pid) {
+        Ok(found) => start != 0 && found != start,
+        Err(_) => is_gone(&process, 0),
+    }
+}
+
 /// Opens the memory with this name that a process has, for reading, if it is the right one; `None` if
 /// it has none.
 pub(crate) fn memory_of(

@@ -15,7 +15,12 @@
 //!   foreign      another process, and what it holds            pidfd_open, getdents64, readlinkat
 //!   identity     user, groups, capabilities                setresuid, setresgid, setgroups, capset, prctl
 //!   resources    priority, limits, processors, directory   setpriority, prlimit, sched_setaffinity, chdir
+//!   memory       shared mappings, guarded                      mmap, madvise, memfd_create, shmget
 //!   title        what ps shows                             memory that the kernel made
+//!   environment  what /proc and getenv show                memory that the kernel made
+//!   session      away from the terminal                    setsid, umask, dup2
+//!   line         a line on standard error, never waiting   pwritev2, poll, write
+//!   random       what nobody can guess                     getrandom
 //!   clock        milliseconds                                  clock_gettime (no system call: vDSO)
 //! ```
 //!
@@ -25,24 +30,30 @@
 //! # Invariants
 //!
 //! - Every descriptor that is made here is close-on-exec (test `every_descriptor_is_close_on_exec`).
-//! - Nothing here blocks but [`poll::Poll::wait`], [`futex::wait`], [`foreign::is_gone`], and
+//! - Nothing here blocks but [`poll::Poll::wait`], [`poll::which_are_readable`], [`futex::wait`],
+//!   [`foreign::is_gone`], [`random::seed`] before the kernel has gathered enough at boot, and
 //!   [`process::end`] for the time that a SIGKILL takes.
 //! - Every unsafe operation of this room stands in a block of its own, with its reason above it.
 #![allow(unsafe_code)] // system calls are what it is for
 
 pub(crate) mod clock;
 pub(crate) mod descriptor;
+pub(crate) mod environment;
 pub(crate) mod exec;
 pub(crate) mod file;
 pub(crate) mod foreign;
 pub(crate) mod futex;
 pub(crate) mod identity;
+pub(crate) mod line;
 pub(crate) mod listen;
+pub(crate) mod memory;
 pub(crate) mod orphans;
 pub(crate) mod packed;
 pub(crate) mod poll;
 pub(crate) mod process;
+pub(crate) mod random;
 pub(crate) mod resources;
+pub(crate) mod session;
 pub(crate) mod signal;
 pub(crate) mod socket;
 #[cfg(test)]

@@ -58,7 +58,7 @@ pub(crate) fn exec_packed(
             None => return Errno::INVAL,
         }
     }
-    exec(path, &argv[..arguments], &envp[..variables], extra)
+    exec(path, &argv[..arguments], &envp[..variables], Some(extra))
 }
 
 fn read_all(file: impl AsFd, bytes: &mut [u8]) -> Result<usize, Errno> {

@@ -77,6 +77,22 @@ pub(crate) fn is_readable(fd: impl AsFd) -> bool {
     matches!(poll(&mut waiting, Some(&Timespec::default())), Ok(1..))
 }
 
+/// Waits until one of these can be read, for `timeout_ms` at most; which of them can.
+pub(crate) fn which_are_readable<const N: usize>(
+    fds: [BorrowedFd<'_>; N],
+    timeout_ms: u64,
+) -> [bool; N] {
+    let timeout = Timespec {
+        tv_sec: (timeout_ms / 1_000).min(i32::MAX as u64) as _,
+        tv_nsec: (timeout_ms % 1_000 * 1_000_000) as _,
+    };
+    let mut waiting = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+    match poll(&mut waiting, Some(&timeout)) {
+        Ok(_) => waiting.map(|one| !one.revents().is_empty()),
+        Err(_) => [false; N], // interrupted: nothing is known
+    }
+}
+
 impl AsFd for Poll {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.epoll.as_fd()

@@ -136,6 +136,16 @@ pub enum ForkError {
 pub(crate) struct Leash(());
 
 impl Leash {
+    /// For a parent whose child goes on in its place: it is the parent that may not.
+    pub(crate) const fn of_parent() -> Self {
+        Self(())
+    }
+
+    /// The child goes on where its parent was; the parent does not.
+    pub(crate) const fn let_go(self) {
+        core::mem::forget(self);
+    }
+
     /// Runs the child, and ends the process with the code that it returns, or 101 if it panics.
     pub(crate) fn run(self, child: impl FnOnce() -> u8) -> ! {
         let code = child();
@@ -226,6 +236,12 @@ pub(crate) fn die_with_parent(parent: i32) -> bool {
     getppid().is_none_or(|pid| pid.as_raw_nonzero().get() == parent)
 }
 
+/// Has the kernel terminate this process, and whatever program it becomes, when the one that forked it
+/// ends.
+pub(crate) fn terminate_with_parent() {
+    let _ = set_parent_process_death_signal(Some(Signal::TERM));
+}
+
 /// Has the kernel leave it alone.
 pub(crate) fn outlive_parent() {
     let _ = set_parent_process_death_signal(None);
@@ -266,10 +282,7 @@ mod imp {
     }
 
     fn last_errno() -> Errno {
-        // SAFETY: the call has no requirement.
-        let location = unsafe { libc::__errno_location() };
-        // SAFETY: libc keeps an errno at this place for the thread that asks.
-        Errno::from_raw_os_error(unsafe { *location })
+        Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::AGAIN)
     }
 }
 

@@ -6,7 +6,7 @@
 //!          │ 0.1    │ 1.4    │ 2.1    │       │       │ kept for│ masters │
 //!          │ Live   │ Cooling│ Live   │       │ Vacant│         │         │
 //!          └────────┴────────┴────────┴─ ─ ─ ─┴───────┴─────────┴─────────┘
-//!            ▲ SlotId = index.generation; the number of the worker, its epoch and policy beside it
+//!            ▲ SlotId = index.generation; role and number, epoch and policy beside it
 //! ```
 //!
 //! A table can be copied, compared and hashed, which is what lets every order of events be tried;
@@ -44,7 +44,7 @@ mod units;
 pub use id::{CHILDREN, Generation, SLOTS, SlotId, SlotIndex};
 pub use policy::{Policy, SpawnMode};
 pub use set::SlotSet;
-pub use slot::{Claim, Slot};
+pub use slot::{Claim, Role, Slot};
 pub use state::{After, Change, State};
 pub use units::{Instant, Pid};
 
@@ -83,7 +83,7 @@ impl<const N: usize> Table<N> {
         }
     }
 
-    /// Gives the lowest vacant slot to a worker that is to be; `None` if all are taken.
+    /// Gives the lowest vacant slot to a worker or helper that is to be; `None` if all are taken.
     pub fn claim(&mut self, claim: Claim) -> Option<SlotId> {
         self.claim_outside(claim, &SlotSet::EMPTY)
     }

@@ -7,8 +7,10 @@ use crate::table::{Change, Generation, Instant, Policy, State};
 pub struct Slot {
     generation: Generation,
     state: State,
-    /// Which worker of its epoch this is, from 0. The successor has the same number; messages and
-    /// ownership follow the id.
+    /// What its process does.
+    pub role: Role,
+    /// Which of its role in its epoch this is, from 0. The successor has the same number; messages
+    /// and ownership follow the id.
     pub number: u16,
     /// What is to happen when the process ends.
     pub policy: Policy,
@@ -20,10 +22,23 @@ pub struct Slot {
     pub deadline: Instant,
 }
 
+/// What the process of a slot does.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Role {
+    /// It serves. How many there are can change, and a reload is done when they are ready.
+    #[default]
+    Worker,
+    /// It has a function of its own, beside the workers, and nobody waits for it: nginx's cache
+    /// manager and cache loader.
+    Helper,
+}
+
 /// Whose a slot will be.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Claim {
-    /// Which worker of its epoch, from 0.
+    /// What its process will do.
+    pub role: Role,
+    /// Which of its role in its epoch, from 0.
     pub number: u16,
     /// What is to happen when the process ends.
     pub policy: Policy,
@@ -35,6 +50,7 @@ impl Slot {
     pub(super) const VACANT: Self = Self {
         generation: Generation::FIRST,
         state: State::Vacant,
+        role: Role::Worker,
         number: 0,
         policy: Policy::empty(),
         epoch: 0,
@@ -56,6 +72,7 @@ impl Slot {
 
     pub(super) fn claim(&mut self, claim: Claim) {
         let Claim {
+            role,
             number,
             policy,
             epoch,
@@ -64,6 +81,7 @@ impl Slot {
         *self = Self {
             generation: self.generation,
             state,
+            role,
             number,
             policy,
             epoch,

@@ -13,7 +13,7 @@
 //!         124 check u32
 //!
 //!   row     0 sequence u32   4 slot id u32   8 pid i32   12 epoch u32   16 number u16   18 state u8
-//!          19 last life: kind of its end u8   20 code or signal u8   21 reached u8   22 failed u8
+//!          19 last life: kind of its end u8   20 code or signal u8   21 reached u8   22 failed u8   23 role u8
 //!          24 since ms u64   32 lived ms u64   40 delay ms u32   44 stage u32   48 errno i32
 //!          60 check u32
 //! ```
@@ -54,7 +54,7 @@ mod code;
 use core::ffi::CStr;
 use core::fmt;
 
-use crate::table::{Pid, SLOTS, SlotId, SlotIndex, State};
+use crate::table::{Pid, Role, SLOTS, SlotId, SlotIndex, State};
 
 /// What the memory of a board is called.
 pub const NAME: &CStr = c"forkmesh-status";
@@ -168,7 +168,9 @@ pub struct Row {
     pub state: State,
     /// The configuration that it belongs to.
     pub epoch: u32,
-    /// Which worker of its epoch, from 0.
+    /// What its process does.
+    pub role: Role,
+    /// Which of its role in its epoch, from 0.
     pub number: u16,
     /// When its process was made, in milliseconds of CLOCK_MONOTONIC.
     pub since_ms: u64,
@@ -276,6 +278,7 @@ impl Row {
             id,
             state,
             epoch: 0,
+            role: Role::Worker,
             number: 0,
             since_ms: 0,
             delay_ms: 0,

@@ -82,7 +82,9 @@ impl<const N: usize> World<N> {
             let busy = self.busy() || self.operator.keeps_the_master();
             assert!(self.exited || busy, "nothing is left, and no exit");
         }
-        self.operator.check_drained(self.master.phase());
+        let deadline = self.master.deadline();
+        self.operator
+            .check_drained(self.master.phase(), self.now, deadline);
     }
 
     /// Names of lives that are over or have not begun reach nothing.

@@ -3,13 +3,14 @@
 //!
 //! ```text
 //!   Load ──► Loaded | LoadRefused ──► Reloaded | ReloadFailed           each that begins has one outcome
+//!     ▲──── LoadDeferred
 //!   Launch ──► Launched | LaunchFailed ──► Upgraded | UpgradeFailed, and Withdraw once before that
 //! ```
 
 use forkmesh::machine::{
     Action, Duty, Event, ExitStatus, Master, Phase, Report, Signal, UpgradeError,
 };
-use forkmesh::table::{Pid, SlotId, State};
+use forkmesh::table::{Instant, Pid, Policy, Role, SlotId, State};
 
 use crate::world::{World, index};
 
@@ -27,6 +28,12 @@ pub(crate) struct Operator {
     /// Loads and launches that were polled, and are not answered.
     loading: bool,
     launching: bool,
+    /// When a configuration is to be asked for again that was not there.
+    deferred: Option<Instant>,
+    /// HUP came since it was asked for last.
+    asked: bool,
+    /// All was polled before each event.
+    pub(crate) drained: bool,
     /// The reload that was polled, and has no outcome.
     reload: Option<u32>,
     /// An upgrade that was polled has no outcome.
@@ -37,8 +44,12 @@ pub(crate) struct Operator {
     /// The pid file was taken back, from an upgrade that is not reported yet.
     withdrawn: bool,
     predecessor: bool,
-    /// The predecessor was told how it went.
+    /// Somebody else waits to hear of the start.
+    awaited: bool,
+    /// Whoever waits was told how it went.
     said: bool,
+    /// That was that it cannot serve.
+    failed: bool,
     /// How many slots the predecessor has.
     foreign: usize,
     /// How many old workers were told to go for the reload under way.
@@ -61,17 +72,22 @@ pub(crate) struct Told {
 }
 
 impl Operator {
-    pub(crate) fn new(foreign: usize) -> Self {
+    pub(crate) fn new(foreign: usize, awaited: bool) -> Self {
         Self {
             loading: false,
             launching: false,
+            deferred: None,
+            asked: false,
+            drained: false,
             reload: None,
             upgrade: false,
             standing: false,
             successor: None,
             withdrawn: false,
             predecessor: foreign > 0,
+            awaited,
             said: false,
+            failed: false,
             foreign,
             steps: 0,
         }
@@ -94,7 +110,17 @@ impl Operator {
                 .iter()
                 .fold(0, |bits, flag| bits << 1 | u8::from(*flag)),
         );
-        let flags = [self.withdrawn, self.predecessor, self.said];
+        let deferred = self.deferred.is_some();
+        let asked = self.drained && self.asked;
+        let flags = [
+            self.withdrawn,
+            self.predecessor,
+            self.awaited,
+            self.said,
+            self.failed,
+            deferred,
+            asked,
+        ];
         out.push(
             flags
                 .iter()
@@ -104,8 +130,14 @@ impl Operator {
     }
 
     /// It really happens.
-    pub(crate) fn happens(&mut self, event: Event) {
+    pub(crate) fn happens(&mut self, now: Instant, event: Event) {
         match event {
+            Event::Reload => self.asked = true,
+            Event::LoadDeferred(after_ms) => {
+                self.loading = false;
+                self.deferred = self.reload.map(|_| now.after_ms(after_ms)); // unless it is over
+            }
+            Event::Elapsed if self.deferred.is_some_and(|at| at <= now) => self.asked = true,
             Event::Loaded(_) => {
                 self.loading = false;
                 self.steps = 0;
@@ -129,7 +161,10 @@ impl Operator {
     pub(crate) fn perform<const N: usize>(&mut self, action: Action, master: &Master<N>) {
         match action {
             Action::Load(epoch, workers) => {
-                assert_eq!(self.reload.replace(epoch), None, "two reloads at a time");
+                let again = self.deferred.take().map(|_| epoch);
+                assert_eq!(self.reload.replace(epoch), again, "two reloads at a time");
+                assert!(again.is_none() || self.asked || !self.drained, "too early");
+                self.asked = false;
                 assert!(
                     !self.loading && !self.upgrade,
                     "{action:?} beside something else"
@@ -160,13 +195,15 @@ impl Operator {
                 assert!(!core::mem::replace(&mut self.withdrawn, true), "twice");
             }
             Action::SayReady | Action::SayFailed(_) => {
-                assert!(self.predecessor && !self.said, "{action:?} to nobody");
+                let waits = self.predecessor || self.awaited;
+                assert!(waits && !self.said, "{action:?} to nobody");
                 self.said = true;
+                self.failed = action != Action::SayReady;
                 if action == Action::SayReady {
                     let epoch = master.serving().0;
                     let slots = master.table().occupied();
                     let live = slots
-                        .filter(|(_, slot)| slot.epoch == epoch)
+                        .filter(|(_, slot)| slot.epoch == epoch && slot.role == Role::Worker)
                         .filter(|(_, slot)| matches!(slot.state(), State::Live(_)));
                     assert_eq!(live.count(), usize::from(master.serving().1));
                 }
@@ -186,6 +223,7 @@ impl Operator {
                 assert_eq!(self.reload.take(), Some(epoch), "{report:?}");
                 assert_ne!(master.serving().0, epoch, "{report:?}");
                 self.steps = 0;
+                self.deferred = None;
             }
             Report::Upgraded(_) => {
                 assert!(core::mem::take(&mut self.upgrade), "{report:?}");
@@ -210,14 +248,21 @@ impl Operator {
     }
 
     /// When all was polled.
-    pub(crate) fn check_drained(&self, phase: Phase) {
+    pub(crate) fn check_drained(&self, phase: Phase, now: Instant, deadline: Instant) {
         assert!(!self.withdrawn, "and nobody is told");
+        let due = self.deferred.unwrap_or(Instant::NEVER);
+        assert!(due > now, "it is not asked for again");
+        assert!(due >= deadline, "and will not be");
         let stands = self.standing || self.upgrade;
         assert!(
             self.successor.is_none() || stands,
             "a successor that nobody knows"
         );
         let ended = phase != Phase::Running;
+        assert!(
+            !self.awaited || !self.failed || ended,
+            "it goes on though its start has failed"
+        );
         assert!(
             !ended || self.reload.is_none(),
             "a reload without an outcome"
@@ -270,6 +315,7 @@ impl<const N: usize> World<N> {
         if operator.loading {
             events.extend(menu.reloads.iter().map(|workers| Event::Loaded(*workers)));
             events.push(Event::LoadRefused);
+            events.extend(menu.defers.then_some(Event::LoadDeferred(10)));
         }
         if running && menu.rest {
             events.push(Event::Rest);
@@ -300,13 +346,14 @@ impl<const N: usize> World<N> {
         events
     }
 
-    /// Who of the serving epoch stays, before an event.
+    /// Which workers of the serving epoch stay, before an event.
     pub(crate) fn told(&self) -> Told {
         let table = self.master.table();
         let (serving, _) = self.master.serving();
         let candidate = self.master.starting();
         let staying = table.occupied().filter(|(id, slot)| {
-            slot.epoch == serving && slot.state().stays() && !self.master.is_unwanted(id.index())
+            let own = slot.epoch == serving && slot.role == Role::Worker;
+            own && slot.state().stays() && !self.master.is_unwanted(id.index())
         });
         Told {
             serving,
@@ -383,7 +430,9 @@ impl<const N: usize> World<N> {
         let candidate = self.master.starting();
         if let (Some(epoch), Some(workers)) = (candidate, self.master.candidate_workers()) {
             self.check_crew(epoch, workers);
+            assert!(self.live(epoch) < workers, "a reload waits for a helper");
         }
+        self.check_helpers();
         for (id, slot) in self.master.table().occupied() {
             let known = slot.epoch == serving || Some(slot.epoch) == candidate;
             let stays = slot.state().stays() && !self.master.is_unwanted(id.index());
@@ -391,7 +440,12 @@ impl<const N: usize> World<N> {
         }
         // Nobody waits for what nobody says.
         let idle = candidate.is_none() && self.operator.reload.is_none();
-        let waits = self.operator.predecessor && !self.operator.said;
+        let waits = self.operator.predecessor || self.operator.awaited;
+        let waits = waits && !self.operator.said;
+        assert!(
+            !waits || self.live(serving) < workers,
+            "it waits for a helper"
+        );
         assert!(!waits || !idle || self.busy() || workers == 0 || self.wakes());
     }
 
@@ -401,11 +455,13 @@ impl<const N: usize> World<N> {
         let steps = self.master.starting().is_some();
         let full = table.occupied().count() + self.operator.foreign >= N;
         for number in 0..N {
-            let sets = self.master.in_crew(epoch, index(number));
+            let sets = self.master.in_crew(epoch, Role::Worker, index(number));
             let [unplaced, dismissed, ready] = sets.expect("an epoch that is known");
             let slots = table.occupied().filter(|(id, slot)| {
-                let own = slot.epoch == epoch && usize::from(slot.number) == number;
-                own && slot.state().stays() && !self.master.is_unwanted(id.index())
+                let own = (slot.epoch, slot.role) == (epoch, Role::Worker);
+                own && usize::from(slot.number) == number
+                    && slot.state().stays()
+                    && !self.master.is_unwanted(id.index())
             });
             let states: Vec<_> = slots.map(|(_, slot)| slot.state()).collect();
             let places = states.len() + usize::from(unplaced) + usize::from(dismissed);
@@ -426,6 +482,53 @@ impl<const N: usize> World<N> {
             match self.master.duty() {
                 Duty::Serving => assert!(!dismissed || (serves && steps), "{number} is forgotten"),
                 _ => assert!(!serves || dismissed, "{number} does not rest"),
+            }
+        }
+    }
+
+    /// How many workers of an epoch are ready.
+    fn live(&self, epoch: u32) -> u16 {
+        let slots = self.master.table().occupied();
+        let live = slots.filter(|(_, slot)| {
+            let own = (slot.epoch, slot.role) == (epoch, Role::Worker);
+            own && matches!(slot.state(), State::Live(_))
+        });
+        live.count() as u16
+    }
+
+    /// As with the workers; but a candidate has none, and who is in the way goes.
+    fn check_helpers(&self) {
+        let table = self.master.table();
+        let (serving, _) = self.master.serving();
+        let candidate = self.master.starting();
+        let full = table.occupied().count() + self.operator.foreign >= N;
+        let waits = candidate.is_some_and(|epoch| {
+            (0..N).any(|number| {
+                let sets = self.master.in_crew(epoch, Role::Worker, index(number));
+                sets.expect("it is known")[0]
+            })
+        });
+        for (number, policy) in self.menu.helpers.iter().enumerate() {
+            let sets = self.master.in_crew(serving, Role::Helper, index(number));
+            let [unplaced, dismissed, ready] = sets.expect("it serves");
+            let slots = table.occupied().filter(|(id, slot)| {
+                let own = slot.role == Role::Helper && usize::from(slot.number) == number;
+                own && slot.state().stays() && !self.master.is_unwanted(id.index())
+            });
+            let epochs: Vec<_> = slots.map(|(_, slot)| slot.epoch).collect();
+            assert!(epochs.iter().all(|epoch| *epoch == serving), "{epochs:?}");
+            let places = epochs.len() + usize::from(unplaced) + usize::from(dismissed);
+            let done = places == 0 && !policy.contains(Policy::RESTART);
+            assert!(places == 1 || done, "helper {number}: {places}");
+            assert!(!ready, "nobody waits for helper {number}");
+            assert!(
+                !unplaced || full,
+                "helper {number} has no slot, and one is free"
+            );
+            assert!(epochs.is_empty() || !waits, "helper {number} is in the way");
+            match self.master.duty() {
+                Duty::Serving => assert!(!dismissed || candidate.is_some(), "it is forgotten"),
+                _ => assert!(epochs.is_empty() && !unplaced, "it does not rest"),
             }
         }
     }

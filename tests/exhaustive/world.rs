@@ -1,7 +1,7 @@
 //! A world: the core, and what is really there; what can happen in it, and what must always be so.
 
 use forkmesh::machine::{Action, Config, Event, ExitStatus, Master, Order, Phase, Signal};
-use forkmesh::table::{Instant, Pid, SlotId, SlotIndex, SlotSet, State};
+use forkmesh::table::{Instant, Pid, Policy, Role, SlotId, SlotIndex, SlotSet, State};
 
 use crate::operator::Operator;
 
@@ -77,6 +77,10 @@ pub(crate) struct Menu {
     pub(crate) ends: bool,
     /// HUP; each time one of these many workers are wanted, if the configuration is not refused.
     pub(crate) reloads: &'static [u16],
+    /// The configuration may not be there yet.
+    pub(crate) defers: bool,
+    /// Which deaths of each helper are followed by a restart.
+    pub(crate) helpers: &'static [Policy],
     /// WINCH.
     pub(crate) rest: bool,
     /// TTIN and TTOU.
@@ -85,6 +89,8 @@ pub(crate) struct Menu {
     pub(crate) upgrades: bool,
     /// Whoever ends is started again, unless it is given up.
     pub(crate) restarts: bool,
+    /// Somebody who is no master waits to hear of the start.
+    pub(crate) awaited: bool,
 }
 
 impl Menu {
@@ -93,10 +99,13 @@ impl Menu {
         statuses: &STATUSES,
         ends: true,
         reloads: &[],
+        defers: false,
+        helpers: &[],
         rest: false,
         count: false,
         upgrades: false,
         restarts: true,
+        awaited: false,
     };
 }
 
@@ -119,6 +128,8 @@ impl<const N: usize> World<N> {
 
     /// With an operator; and with a predecessor, if it has slots: that many, the lowest.
     pub(crate) fn with(config: Config, meshed: bool, menu: Menu, foreign: usize) -> Self {
+        let helpers = menu.helpers.iter();
+        let config = helpers.fold(config, |config, policy| config.helper(*policy));
         let mut world = Self {
             master: Master::new(config),
             meshed,
@@ -127,10 +138,13 @@ impl<const N: usize> World<N> {
             now: Instant::from_ms(1 << 40),
             exited: false,
             menu,
-            operator: Operator::new(foreign),
+            operator: Operator::new(foreign, menu.awaited),
         };
         if foreign > 0 {
             world.master.succeed(&SlotSet::first_of(foreign));
+        }
+        if menu.awaited {
+            world.master.report_start();
         }
         world.master.start();
         world
@@ -180,7 +194,15 @@ impl<const N: usize> World<N> {
     fn is_last(&self, place: usize) -> bool {
         let slot = self.master.table().slot(self.id(place));
         let (epoch, workers) = self.master.serving();
-        slot.is_some_and(|slot| (slot.epoch, slot.number + 1) == (epoch, workers))
+        slot.is_some_and(|slot| {
+            slot.role == Role::Worker && (slot.epoch, slot.number + 1) == (epoch, workers)
+        })
+    }
+
+    /// Whether a slot is a helper's.
+    pub(crate) fn is_helper(&self, place: usize) -> bool {
+        let slot = self.master.table().slot(self.id(place));
+        slot.is_some_and(|slot| slot.state() != State::Vacant && slot.role == Role::Helper)
     }
 
     /// Everything that could happen next.
@@ -274,7 +296,8 @@ impl<const N: usize> World<N> {
         }
         let reloads = self.operator.reloads();
         let before = reloads.then(|| self.told());
-        self.operator.happens(event);
+        self.operator.drained = polling == Polling::Drained;
+        self.operator.happens(self.now, event);
         self.master.handle(self.now, event);
         if let Some(before) = before {
             self.check_steps(&before, event);

@@ -106,7 +106,7 @@ pub(crate) fn all_logs_are_opened_anew() {
     let mut clients: Vec<_> = workers.iter().map(|pid| server.connect_to(*pid)).collect();
     fs::rename(&log, &moved).expect("it is there");
     server.signal(Signal::USR1);
-    server.notice("logs are opened anew");
+    server.notice("log files are opened again");
     support::in_time("a line of each worker in the new log", || {
         clients.iter_mut().for_each(|client| drop(client.ask("/")));
         let lines = lines(&log);
@@ -163,7 +163,7 @@ pub(crate) fn a_master_is_asked_by_its_pid_file() {
     );
     server.notice("epoch 1 serves");
     assert_eq!(ask("reopen").0, Some(0));
-    server.notice("logs are opened anew");
+    server.notice("log files are opened again");
     assert_eq!(ask("quit").0, Some(0));
     assert_eq!(server.end().code(), Some(0));
     for what in ["stop", "quit", "reload", "status"] {

@@ -5,18 +5,19 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use core::time::Duration;
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::sync::Mutex;
 
 use forkmesh::channel::Pair;
+use forkmesh::run::{Listen, Tries};
 use rustix::fd::OwnedFd;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use seccompiler::{
     SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
 };
 
-use crate::support::{self, Kept, alone, in_child, wait_readable};
-use crate::tools::{Few, address, at, local, socket_address, sockets};
+use crate::support::{Kept, alone, in_child, wait_readable};
+use crate::tools::{Few, address, local, socket_address, sockets};
 use crate::world::{ADOPTED, CLOSED, World};
 
 const CLIENTS: usize = 24;
@@ -243,6 +244,47 @@ pub(crate) fn a_killed_adopter_is_replaced() {
         assert_eq!(shared(pid), 1);
     }
     assert_eq!(world.lab.told.len(), sent);
-    let _ = (at, support::open_count);
+    world.end();
+}
+
+/// Helpers have numbers of their own: no socket is theirs, and none is made for them.
+pub(crate) fn helpers_get_no_sockets() {
+    let mut world = World::with_helpers(vec![local().per_worker(true)], 2, 3);
+    let helpers = |world: &World| world.helpers() == 3;
+    world.until("the helpers are ready", helpers);
+    let held = sockets().len();
+    assert!(world.reload(1));
+    world.live(1);
+    world.until("the helpers are ready", helpers);
+    world.until("one is adopted and drained", |world| {
+        world.lab.told.iter().any(|(_, what, _)| *what == CLOSED)
+    });
+    let told: Vec<u32> = world.lab.told.iter().map(|(_, what, _)| *what).collect();
+    assert_eq!(told, [ADOPTED, CLOSED]);
+    let control = 1; // one worker less, and its control end
+    assert_eq!(sockets().len() + control, held);
+    world.end();
+}
+
+/// An address that is in use is asked for again, while the old workers serve.
+pub(crate) fn a_reload_waits_for_its_address() {
+    let mut world = World::new(vec![local()], 1);
+    // After the fork, so that it is this process's alone.
+    let held = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let wanted = held.local_addr().expect("an address");
+    let server = socket_address(address(&world.lab.listeners, 0));
+    world.lab.list.push(Listen::new(wanted.into()));
+    world.lab.tries = Tries::new().most(3).pause_ms(1);
+    assert!(!world.reload(1), "it is in use for too long");
+    assert_eq!(world.lab.asked, 3);
+    world.lab.tries = Tries::new().most(u16::MAX).pause_ms(1);
+    world.begin_reload(1);
+    world.until("it is asked again", |world| world.lab.asked > 6);
+    assert_eq!(ask(server), Ok(0), "nothing has stopped");
+    assert_eq!(world.lab.outcome, None);
+    drop(held);
+    world.until("it is free", |world| world.lab.outcome == Some(true));
+    world.live(1);
+    assert_eq!((ask(server), ask(wanted)), (Ok(0), Ok(0)));
     world.end();
 }

@@ -1,6 +1,6 @@
 //! Models of death: killed at every store, reaped, and recovered beside those who live on.
 
-use forkmesh::sync::{Locked, NotLocked, Owner, kill};
+use forkmesh::sync::{Locked, Member, NotLocked, Owner, kill};
 use loom::sync::Arc;
 use loom::thread::JoinHandle;
 
@@ -150,6 +150,52 @@ pub(crate) fn a_repairer_is_killed_at_every_step(name: &str) {
         world.recover(id(0));
         other.join().unwrap();
         world.audit(1 + deaths, 2..=3);
+        killed
+    });
+}
+
+/// A victim that keeps an entry for its names.
+pub(crate) fn keeping_an_entry_killed_at_every_step(name: &str) {
+    sweep(name, 15, 9500, |k| {
+        let world = World::new();
+        let victim = spawn(&world, move |world| {
+            let killed = kill::at(k, || {
+                let member = Member::new(world, id(0));
+                world.visit(world.mutex.lock(&member, World::name()).unwrap());
+                world.visit(world.mutex.lock(&member, World::name()).unwrap());
+            });
+            killed.is_none()
+        });
+        let other = spawn(&world, |world| world.round(id(1)));
+        let (killed, deaths) = reap(&world, victim);
+        world.bury(id(0));
+        world.recover(id(0));
+        other.join().unwrap();
+        world.audit(deaths, 1..=3);
+        killed
+    });
+}
+
+/// The master never comes, and nobody reaps: who has waited asks the kernel, and takes the mutex.
+pub(crate) fn waiters_ask_for_themselves(name: &str) {
+    sweep(name, 8, 6500, |k| {
+        let world = World::new();
+        let victim = spawn(&world, move |world| {
+            let killed = kill::at(k, || world.round(id(0))).is_none();
+            if killed {
+                world.die(id(0));
+            }
+            killed
+        });
+        let other = spawn(&world, |world| world.patient_round(id(1)));
+        let killed = victim.join().unwrap();
+        world.patient_round(id(2));
+        other.join().unwrap();
+        let inside = world.told() > 0;
+        assert!(killed || !inside);
+        world.bury(id(0));
+        assert_eq!(world.recover(id(0)), 0, "nothing was left to free");
+        world.audit(u64::from(inside), 2..=3);
         killed
     });
 }

@@ -182,6 +182,44 @@ pub(crate) fn linking_killed_at_every_step(name: &str) {
     });
 }
 
+/// One object in the place of another, beside one who takes it, or looks where it leads.
+pub(crate) fn replacing_killed_at_every_step(name: &str) {
+    sweep(name, 7, 11_000, |k| {
+        let memory = Memory::new(&FOUR_OR_PAIR, 1);
+        memory.cut(16);
+        let mut first = memory.heap(3);
+        let old = memory.take(&mut first, 16).unwrap();
+        first.insert(&memory.slab().roots()[0], old).unwrap();
+        let new = memory.take(&mut memory.heap(0), 16).unwrap();
+        let victim = victim(&memory, k, move |memory, heap| {
+            let link = &memory.slab().roots()[0];
+            match heap.replace(link, new) {
+                Ok(Some(before)) => {
+                    memory.fill(before);
+                    heap.free(before).unwrap();
+                }
+                Ok(None) => {}
+                Err(_) => heap.free(new).unwrap(),
+            }
+        });
+        let peer = spawn(&memory, |memory| {
+            let mut heap = memory.heap(1);
+            let link = &memory.slab().roots()[0];
+            if let Some(taken) = heap.take(link) {
+                memory.fill(taken);
+                heap.free(taken).unwrap();
+            }
+        });
+        let killed = bury(&memory, victim, peer);
+        let slab = memory.slab();
+        let linked = slab.roots()[0].fresh(&slab);
+        let published: Vec<_> = slab.published().collect();
+        assert_eq!(linked.as_slice(), published);
+        memory.audit(published.len());
+        killed
+    });
+}
+
 /// The master dies while it recovers one who died with a block, a run, and a page half cut.
 pub(crate) fn recovering_killed_at_every_step(name: &str) {
     sweep(name, 15, 19_000, |k| {

@@ -26,6 +26,8 @@ pub(crate) struct World {
     /// Who lives in each slot; 0 for nobody.
     rows: [AtomicU32; SLOTS],
     held: [Held; SLOTS],
+    /// Who has ended in each slot, and only the kernel knows; 0 for nobody.
+    over: [AtomicU32; SLOTS],
     /// Two numbers that are equal whenever nobody is inside.
     data: UnsafeCell<(u32, u32)>,
     /// Written between one number and the other: an instant to die at.
@@ -41,6 +43,12 @@ impl Roster for World {
         lives.is_none_or(|id| Owner::of(id) != owner)
     }
 
+    fn look_for(&self, owner: Owner) -> bool {
+        // Acquire: pairs with the Release in `die`.
+        let over = self.over[owner.index().as_usize()].load(Ordering::Acquire);
+        self.is_dead(owner) || SlotId::from_u32(over).is_some_and(|id| Owner::of(id) == owner)
+    }
+
     fn held(&self, index: SlotIndex) -> &Held {
         &self.held[index.as_usize()]
     }
@@ -52,6 +60,7 @@ impl World {
             mutex: Mutex::new(),
             rows: core::array::from_fn(|slot| AtomicU32::new(id(slot).as_u32())),
             held: core::array::from_fn(|_| Held::new()),
+            over: core::array::from_fn(|_| AtomicU32::new(0)),
             data: UnsafeCell::new((0, 0)),
             halfway: AtomicU32::new(0),
             told: AtomicU64::new(0),
@@ -59,7 +68,7 @@ impl World {
     }
 
     pub(crate) fn member(&self, id: SlotId) -> Member<'_> {
-        Member::new(self, id)
+        Member::without_entry(self, id)
     }
 
     pub(crate) fn name() -> MutexName {
@@ -70,6 +79,19 @@ impl World {
     pub(crate) fn round(&self, member: SlotId) {
         let locked = self.mutex.lock(&self.member(member), Self::name());
         self.visit(locked.expect("not poisoned"));
+    }
+
+    /// Does the same, and is not woken by anybody if need be: its sleeps end by themselves.
+    pub(crate) fn patient_round(&self, member: SlotId) {
+        const NAPS: u64 = 1000;
+        let member = self.member(member);
+        let locked = self.mutex.lock_timeout(&member, Self::name(), NAPS);
+        self.visit(locked.expect("within so many naps"));
+    }
+
+    /// How many deaths owners were told of.
+    pub(crate) fn told(&self) -> u64 {
+        self.told.load(Relaxed)
     }
 
     /// What an owner does: repair if need be, then change the data, then unlock.
@@ -112,6 +134,12 @@ impl World {
         });
     }
 
+    /// The process of this slot has ended, and nobody has reaped it.
+    pub(crate) fn die(&self, id: SlotId) {
+        // Release: pairs with the Acquire in `look_for`.
+        self.over[id.index().as_usize()].store(id.as_u32(), Ordering::Release);
+    }
+
     /// The process of this slot has been reaped.
     pub(crate) fn bury(&self, dead: SlotId) {
         // Release: pairs with the Acquire in `is_dead`.
@@ -130,15 +158,19 @@ impl World {
         })
     }
 
+    pub(crate) fn no_names_are_left(&self) {
+        for held in &self.held {
+            assert_eq!(format!("{held:?}"), "{}", "a name is left over");
+        }
+    }
+
     /// After all is done: one more owner finds that so many deaths have been told, and that so many
     /// changes were made; nobody owns the mutex, and no slot has a name left over.
     pub(crate) fn audit(&self, deaths: u64, changes: RangeInclusive<u32>) {
         self.round(id(3));
         assert_eq!(self.told.load(Relaxed), deaths, "deaths told");
         assert_eq!(self.mutex.owner(), None);
-        for held in &self.held {
-            assert_eq!(format!("{held:?}"), "{}", "a name is left over");
-        }
+        self.no_names_are_left();
         let (first, second) = self.data();
         assert_eq!(first, second);
         assert!(changes.contains(&(first - 1)), "{} changes", first - 1);

@@ -248,7 +248,7 @@ pub(crate) fn no_workers_and_terminate() {
 }
 
 /// A master in a process of its own, with three workers; their pidfds.
-fn master_to_lose(work: fn(&mut Worker) -> Exit) -> (support::Kept, Vec<OwnedFd>) {
+pub(crate) fn master_to_lose(work: fn(&mut Worker) -> Exit) -> (support::Kept, Vec<OwnedFd>) {
     let (ours, theirs) = rustix::pipe::pipe().expect("a pipe");
     let pair = Pair::new().expect("a pair");
     let master = pair.fork(&mut support::alone(), move |_| {

@@ -5,6 +5,7 @@ mod support;
 
 mod fault;
 mod heir;
+mod helpers;
 mod hostile;
 mod life;
 mod mesh;
@@ -52,6 +53,18 @@ fn main() {
         life::workers_notice_the_masters_death,
         life::an_orphan_that_drains_sleeps,
         life::too_few_descriptors_are_an_error,
+        helpers::a_manager_runs_at_its_interval,
+        helpers::helpers_are_restarted_as_their_policies_say,
+        helpers::helpers_are_told_to_go,
+        helpers::a_program_is_ended_and_started_again,
+        helpers::a_program_inherits_nothing,
+        helpers::a_program_costs_the_master_nothing,
+        helpers::an_order_amid_an_exec_is_given_again,
+        helpers::who_is_told_to_go_becomes_no_program,
+        helpers::a_program_that_cannot_be_executed_is_given_up,
+        helpers::a_program_ends_with_its_master,
+        helpers::a_helper_that_fails_never_fails_a_reload,
+        helpers::a_reload_that_is_deferred_is_asked_again,
         reload::a_reload_replaces_everybody,
         reload::a_reload_that_fails_changes_nothing,
         reload::a_reload_revives_the_parked,

@@ -2,7 +2,7 @@
 
 use forkmesh::channel::Pair;
 use forkmesh::machine::{Backoff, Config, ExitStatus, ReloadError, Report};
-use forkmesh::run::{Answer, Event, Exit, Instance, PidFile, Poller, Refused, Request, Worker};
+use forkmesh::run::{Answer, Event, Exit, Instance, NotLoaded, PidFile, Poller, Request, Worker};
 use forkmesh::table::State;
 use forkmesh::wire::board::{Ended, Failure, Reached, Row};
 use rustix::fd::OwnedFd;
@@ -116,7 +116,7 @@ pub(crate) fn a_reload_that_fails_changes_nothing() {
             only(world, 3);
             assert_eq!((world.live(), open_count()), (first.clone(), open));
         };
-        world.lab.reload = |_| Err(Refused);
+        world.lab.reload = |_| Err(NotLoaded::Refused);
         assert_eq!(reload(&mut world), Err((1, ReloadError::Refused)));
         as_before(&mut world);
         world.lab.reload = |next| Ok(next.workers);

@@ -6,8 +6,8 @@ use std::time::Instant;
 use forkmesh::channel::ForkError;
 use forkmesh::machine::{Config, ExitStatus, Phase, Report};
 use forkmesh::run::{
-    Event, Exit, Master, Notice, Offer, PidFileError, Poller, Refused, Reload, Service, Sources,
-    Worker, Workers,
+    Event, Exit, Master, NotLoaded, Notice, Offer, PidFileError, Poller, Refused, Reload, Service,
+    Silent, Sources, Worker, Workers,
 };
 use forkmesh::table::{Pid, SlotId, State};
 use forkmesh::wire::Message;
@@ -55,18 +55,21 @@ pub(crate) struct Said {
 /// A service whose workers obey and whose master remembers.
 pub(crate) struct Lab {
     pub(crate) work: fn(&mut Worker) -> Exit,
+    pub(crate) help: fn(&mut Worker) -> Exit,
     pub(crate) reports: Vec<Report>,
     pub(crate) said: Vec<Said>,
     pub(crate) phases: Vec<Phase>,
     /// Why a process could not be made, the last time.
     pub(crate) refused: Option<ForkError>,
     /// What is said to a reload.
-    pub(crate) reload: fn(Reload) -> Result<usize, Refused>,
+    pub(crate) reload: fn(Reload) -> Result<usize, NotLoaded>,
     /// What takes over in an upgrade.
     pub(crate) program: Option<Program>,
     pub(crate) reopened: usize,
     pub(crate) ignored: Vec<i32>,
     pub(crate) pid_file: Vec<PidFileError>,
+    /// What workers said that they failed at.
+    pub(crate) failed: Vec<(u32, i32)>,
 }
 
 /// A master and its service.
@@ -82,7 +85,11 @@ impl Service for Lab {
         (self.work)(worker)
     }
 
-    fn reload(&mut self, next: Reload) -> Result<usize, Refused> {
+    fn help(&mut self, worker: &mut Worker) -> Exit {
+        (self.help)(worker)
+    }
+
+    fn reload(&mut self, next: Reload) -> Result<usize, NotLoaded> {
         (self.reload)(next)
     }
 
@@ -96,6 +103,7 @@ impl Service for Lab {
             Notice::Reopen => self.reopened += 1,
             Notice::Ignored { signal } => self.ignored.push(signal),
             Notice::PidFile(why) => self.pid_file.push(why),
+            Notice::Failed { stage, errno, .. } => self.failed.push((stage, errno)),
             Notice::Report(report) => self.reports.push(report),
             Notice::Phase(phase) => self.phases.push(phase),
             Notice::SpawnRefused { why, .. } => self.refused = Some(why),
@@ -142,9 +150,11 @@ impl World {
         world
     }
 
-    pub(crate) fn unstarted(master: Box<Master>, work: fn(&mut Worker) -> Exit) -> Self {
+    pub(crate) fn unstarted(mut master: Box<Master>, work: fn(&mut Worker) -> Exit) -> Self {
+        master.observed_by(&Silent);
         let lab = Lab {
             work,
+            help: obedient,
             reports: Vec::new(),
             said: Vec::new(),
             phases: Vec::new(),
@@ -154,6 +164,7 @@ impl World {
             reopened: 0,
             ignored: Vec::new(),
             pid_file: Vec::new(),
+            failed: Vec::new(),
         };
         let note = String::new();
         Self { master, lab, note }

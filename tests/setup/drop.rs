@@ -132,7 +132,7 @@ pub(crate) fn a_drop_keeps_the_tie_to_the_master() {
     });
 }
 
-fn become_nobody() {
+pub(crate) fn become_nobody() {
     let (uid, gid) = (Uid::from_raw(65_534), Gid::from_raw(65_534));
     set_thread_groups(&[]).expect("root may");
     set_thread_res_gid(gid, gid, gid).expect("root may");
@@ -253,7 +253,7 @@ pub(crate) fn limits_and_directory_are_what_was_asked() {
 }
 
 /// A row of /proc/PID/limits: the soft limit, and the hard one.
-fn limit(pid: i32, name: &str) -> [String; 2] {
+pub(crate) fn limit(pid: i32, name: &str) -> [String; 2] {
     let limits = fs::read_to_string(format!("/proc/{pid}/limits")).expect("it runs");
     let row = limits.lines().find_map(|line| line.strip_prefix(name));
     let mut words = row.expect("a limit").split_whitespace().map(str::to_owned);

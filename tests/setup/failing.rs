@@ -12,9 +12,12 @@ use crate::world::{World, nobody};
 
 type SetUp = fn(&Worker) -> Result<(), SetupError>;
 
-/// Has a worker fail at a step, and looks at everything that is known of it then.
+/// Has a worker fail at a step, looks at everything that is known of it then, and mends the fault.
 fn fails_at(step: SetupStep, errno: Errno, set_up: SetUp) {
     let mut world = World::new(1, |worker: &mut Worker| {
+        if worker.epoch() > 0 {
+            return Ok(());
+        }
         set_up(worker).map_err(|error| {
             assert_eq!(error, SetupError { step, errno });
             worker.fails(error)
@@ -34,6 +37,11 @@ fn fails_at(step: SetupStep, errno: Errno, set_up: SetUp) {
     assert_eq!(last.failure, Some(Failure { stage, errno }));
     let spawned = |report: &&_| matches!(report, Report::Spawned(..));
     assert_eq!(world.lab.reports.iter().filter(spawned).count(), 1);
+    world.reload();
+    world.until("it is revived", |world| {
+        world.has_reported(|report| matches!(report, Report::Reloaded(1)))
+    });
+    assert_eq!(world.live(1).len(), 1);
     world.end();
 }
 
@@ -53,6 +61,9 @@ pub(crate) fn every_step_names_its_failure() {
         // Above what fs.nr_open can be.
         fails_at(SetupStep::Descriptors, Errno::PERM, |worker| {
             Setup::begin(worker).descriptors(u32::MAX.into()).map(drop)
+        });
+        fails_at(SetupStep::Environment, Errno::INVAL, |worker| {
+            Setup::begin(worker).environment(&[c"nothing"]).map(drop)
         });
         fails_at(SetupStep::Processors, Errno::INVAL, |worker| {
             dropped(worker).processors(&[]).map(drop)
@@ -166,7 +177,7 @@ pub(crate) fn a_step_has_one_stage() {
             steps += 1;
         }
     }
-    assert_eq!(steps, (1 << 16) + 12);
+    assert_eq!(steps, (1 << 16) + 14);
     let error = SetupError {
         step: SetupStep::Directory,
         errno: Errno::ACCESS,

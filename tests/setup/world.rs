@@ -6,7 +6,9 @@ use std::fs;
 use std::time::Instant;
 
 use forkmesh::machine::{Config, Report};
-use forkmesh::run::{Event, Exit, Identity, Master, Notice, Poller, Service, Worker, Workers};
+use forkmesh::run::{
+    Event, Exit, Identity, Master, Notice, Poller, Service, Silent, Worker, Workers,
+};
 use forkmesh::table::{Pid, SlotId, State};
 use forkmesh::wire::board::{Last, Row, row_offset};
 use rustix::process::{Signal, geteuid, kill_process};
@@ -77,7 +79,14 @@ pub(crate) struct World<F> {
 
 impl<F: FnMut(&mut Worker) -> Result<(), Exit>> World<F> {
     pub(crate) fn new(workers: usize, set_up: F) -> Self {
-        let config = Config::new().workers(workers).mesh(false);
+        Self::with(Config::new().workers(workers).mesh(false), set_up)
+    }
+
+    pub(crate) fn meshed(workers: usize, set_up: F) -> Self {
+        Self::with(Config::new().workers(workers), set_up)
+    }
+
+    fn with(config: Config, set_up: F) -> Self {
         let mut world = Self {
             master: Box::new(Master::with(config, alone()).expect("a master")),
             lab: Lab {
@@ -86,6 +95,7 @@ impl<F: FnMut(&mut Worker) -> Result<(), Exit>> World<F> {
                 failures: Vec::new(),
             },
         };
+        world.master.observed_by(&Silent);
         world.master.start(&mut world.lab).expect("started");
         world
     }

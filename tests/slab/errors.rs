@@ -225,6 +225,64 @@ fn a_link_leads_to_one_block() {
 }
 
 #[test]
+fn a_link_is_swung_from_one_block_to_another() {
+    let zone = zone_of(&STANDARD, 2, 2);
+    let link = &zone.slab().roots()[0];
+    let mut heap = zone.heap(id(0), 0);
+    let mut other = zone.heap(id(1), 0);
+    let [first, second, third] = [0; 3].map(|_| heap.alloc(64, 1).unwrap());
+    assert_eq!(heap.replace(link, first), Ok(None));
+    let before = heap.replace(link, second).unwrap().unwrap();
+    assert_eq!(
+        (before.page(), before.index()),
+        (first.page(), first.index())
+    );
+    assert_eq!(link.fresh(&zone.slab()), Some(second));
+    let not_ours = other.replace(link, third);
+    assert_eq!(not_ours, Err(NotLinked::Refused(Refused::Held)));
+    let published = heap.replace(link, second);
+    assert_eq!(published, Err(NotLinked::Refused(Refused::Published)));
+    // One that is about to be put in is not taken from who puts it in.
+    let claimed = other.take(link).unwrap();
+    other.free(claimed).unwrap();
+    assert_eq!(heap.replace(link, third), Ok(None));
+    assert_eq!(zone.slab().lives().collect::<Vec<_>>(), [id(0), id(1)]);
+    heap.free(before).unwrap();
+}
+
+#[test]
+fn a_recovery_can_be_done_in_parts() {
+    let zone = zone_of(&STANDARD, 5, 2);
+    let mut heap = zone.heap(id(0), 0);
+    for _ in 0..4 {
+        heap.alloc(2048, 1).unwrap();
+        heap.alloc(2048, 1).unwrap();
+    }
+    let mut master = zone.heap(MASTER, 0);
+    let mut recovery = master.begin_recovery(id(0)).unwrap();
+    assert_eq!(recovery.dead(), id(0));
+    for pages in [0, 1, 2] {
+        assert!(!master.recover_pages(&mut recovery, pages));
+        let joined = Heap::join(zone.slab(), id(0).next()).map(drop);
+        assert_eq!(joined, Err(NotJoined::NotRecovered));
+    }
+    assert!(recovery.recovered().blocks > 0);
+    // Begun anew, it is the same one; another master is kept out.
+    let mut again = master.begin_recovery(id(0)).unwrap();
+    let mut other = zone.heap(id(1022), 0);
+    let by = NotRecovered::By(MASTER.index());
+    assert_eq!(other.begin_recovery(id(0)).map(drop), Err(by));
+    assert!(other.recover_pages(&mut recovery.clone(), 99));
+    assert!(master.recover_pages(&mut recovery, usize::MAX));
+    assert_eq!(recovery.recovered().blocks, 8);
+    let mut next = zone.heap(id(0).next(), 0);
+    let block = next.alloc(64, 1).unwrap();
+    assert!(master.recover_pages(&mut again, usize::MAX));
+    assert!(master.recover_pages(&mut recovery, usize::MAX));
+    next.free(block).unwrap();
+}
+
+#[test]
 fn errors_say_what_they_are() {
     let said = [
         NotAllocated::Full.to_string(),

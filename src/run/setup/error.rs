@@ -8,6 +8,8 @@ use rustix::io::Errno;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum SetupStep {
+    /// The environment.
+    Environment,
     /// The nice value.
     Priority,
     /// The limit on descriptors.
@@ -33,6 +35,8 @@ pub enum SetupStep {
     Directory,
     /// The end of new privileges.
     NoNewPrivileges,
+    /// The descriptors that are not kept.
+    Inherited,
     /// A step of the service's, by its number.
     Own(u16),
 }
@@ -46,8 +50,8 @@ pub struct SetupError {
     pub errno: Errno,
 }
 
-/// The steps by their stages: the first is `FIRST_STAGE`.
-const STEPS: [SetupStep; 12] = [
+/// The steps by their stages, in the order in which they came to be: the first is `FIRST_STAGE`.
+const STEPS: [SetupStep; 14] = [
     SetupStep::Priority,
     SetupStep::Descriptors,
     SetupStep::Core,
@@ -60,6 +64,8 @@ const STEPS: [SetupStep; 12] = [
     SetupStep::Dumpable,
     SetupStep::Directory,
     SetupStep::NoNewPrivileges,
+    SetupStep::Environment,
+    SetupStep::Inherited,
 ];
 
 /// Above the service's own steps, which are their numbers.
@@ -91,6 +97,7 @@ impl SetupStep {
 impl fmt::Display for SetupStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Environment => "environment",
             Self::Priority => "priority",
             Self::Descriptors => "limit on descriptors",
             Self::Core => "limit on the size of a core",
@@ -103,6 +110,7 @@ impl fmt::Display for SetupStep {
             Self::Dumpable => "dumpable",
             Self::Directory => "directory",
             Self::NoNewPrivileges => "no new privileges",
+            Self::Inherited => "inherited descriptors",
             Self::Own(number) => return write!(f, "step {number}"),
         })
     }

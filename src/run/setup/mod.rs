@@ -2,11 +2,12 @@
 //!
 //! ```text
 //!   Setup::begin ──► Setup<Privileged> ──drop_to(identity)──► Setup<Dropped>
-//!                      priority             groups              processors, own_processor
-//!                      descriptors          gid                 dumpable
-//!                      core_bytes           uid                 directory
-//!                         │                 capabilities        no_new_privileges
-//!                         │                 (verified)          then: a filter, a sandbox, …
+//!                      environment          groups              processors, own_processor
+//!                      priority             gid                 dumpable
+//!                      descriptors          uid                 directory
+//!                      core_bytes           capabilities        keep_only
+//!                         │                 (verified)          no_new_privileges
+//!                         │                                     then: a filter, a sandbox, …
 //!                         └──keep_identity───────────────────────►┘
 //! ```
 //!
@@ -15,9 +16,9 @@
 //! the caller's to forget: `let _ = setup.priority(-5);`.
 //!
 //! Two of nginx's steps are none here. Signals are blocked before [`Service::work`](super::Service::work)
-//! begins, and stay so: they are read from a descriptor. And the environment cannot be changed
-//! without a word of unsafe code, for other threads may read it: give a child its own
-//! (`Command::env_clear`, `envs`).
+//! begins, and stay so: they are read from a descriptor. And a generator of random numbers is the
+//! service's, which seeds it in the worker, by [`Worker::seed`]. What is no step at all stays as it was in
+//! the master: its control group, its namespaces, its scheduling class.
 //!
 //! # Invariants
 //!
@@ -27,6 +28,10 @@
 //!   back (tests `a_drop_is_whole`, `a_drop_cannot_be_undone`).
 //! - A step that fails names itself and the error (test `every_step_names_its_failure`); a worker that
 //!   ends for it is not started again until a reload (test `a_failed_setup_parks_until_a_reload`).
+//! - A worker's environment is what was asked for, by /proc, by `getenv`, and to what it executes (tests
+//!   `an_environment_is_what_was_asked`, `an_environment_without_room_is_an_error`).
+//! - Of what the master had open, a worker that keeps only some has these and its own (test
+//!   `what_is_not_kept_is_closed`).
 //! - A worker that was to die with its master still is (test `a_drop_keeps_the_tie_to_the_master`).
 //! - A worker's successor runs where it ran (test `a_number_keeps_its_processor`).
 //!
@@ -41,10 +46,12 @@
 //!
 //! fn set_up(worker: &Worker, identity: &Identity) -> Result<(), SetupError> {
 //!     let mut setup = Setup::begin(worker);
+//!     setup.environment(&[c"PATH=/usr/bin:/bin", c"LANG=C.UTF-8"])?;
 //!     let _ = setup.priority(-5);
 //!     setup.descriptors(65_536)?.core_bytes(0)?;
 //!     let mut setup = setup.drop_to(identity)?;
-//!     setup.own_processor()?.directory(c"/srv")?.no_new_privileges()?;
+//!     setup.own_processor()?.directory(c"/srv")?;
+//!     setup.keep_only(worker, &[])?.no_new_privileges()?;
 //!     Ok(())
 //! }
 //!
@@ -71,6 +78,9 @@ pub use identity::{Capabilities, Identity, TooManyGroups};
 
 use crate::run::Worker;
 use crate::run::service::Exit;
+use crate::sys::random;
+
+use rustix::io::Errno;
 
 /// What a master gave its worker is all there: the steps that need it come now.
 #[derive(Debug)]
@@ -97,5 +107,16 @@ impl Worker {
     pub fn fails(&self, error: SetupError) -> Exit {
         let _ = self.failed(error.step.stage(), error.errno); // who cannot be told sees the exit code
         Exit::FATAL
+    }
+
+    /// 32 bytes from the kernel, to seed a generator of the worker's own. A generator that was seeded in the
+    /// master is one state in as many copies as there are workers, and each of them draws what its siblings
+    /// draw. nginx seeds with the pid and the time, which can be guessed. Cost: one system call.
+    ///
+    /// # Errors
+    ///
+    /// ENOSYS or EPERM where a filter refuses it.
+    pub fn seed(&self) -> Result<[u8; 32], Errno> {
+        random::seed()
     }
 }

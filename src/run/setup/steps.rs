@@ -3,11 +3,13 @@
 use core::ffi::CStr;
 use core::marker::PhantomData;
 
+use rustix::fd::{AsRawFd, BorrowedFd};
 use rustix::io::Errno;
 
+use crate::channel::Alone;
 use crate::run::Worker;
 use crate::run::setup::{Dropped, Identity, Privileged, Setup, SetupError, SetupStep};
-use crate::sys::{identity, resources};
+use crate::sys::{descriptor, environment, identity, resources};
 
 impl Setup<Privileged> {
     /// Begins; nothing is changed yet.
@@ -16,6 +18,25 @@ impl Setup<Privileged> {
             number: worker.number(),
             state: PhantomData,
         }
+    }
+
+    /// Has exactly these variables, each `NAME=value`, up to 1024: what `getenv` and `std::env::var` find
+    /// (with `std`; without it libc, where there is one, finds rubbish), what `/proc/PID/environ` shows, with
+    /// zeros behind the last, and what an executed program inherits. They are copied to where the old ones
+    /// were. Nobody may hold on to a string of the old environment that `getenv` has lent; what was copied
+    /// from it, as `std::env::var` does, is safe. Cost: four system calls.
+    ///
+    /// # Errors
+    ///
+    /// [`SetupStep::Environment`]: ENOSPC where they are longer than the old ones were together, E2BIG for too
+    /// many, EINVAL for one without a name or an equals sign, EBUSY where another thread could be reading
+    /// there, or where the room is a title's ([`Title::claim_with_environment`](crate::run::Title)).
+    pub fn environment(&mut self, variables: &[&CStr]) -> Result<&mut Self, SetupError> {
+        let replaced = match Alone::verify() {
+            Ok(_) => environment::replace(variables),
+            Err(_) => Err(Errno::BUSY),
+        };
+        self.did(SetupStep::Environment, replaced)
     }
 
     /// The nice value, from -20 (first) to 19 (last). To lower it takes CAP_SYS_NICE, or
@@ -131,6 +152,31 @@ impl Setup<Dropped> {
     /// [`SetupStep::Directory`].
     pub fn directory(&mut self, path: &CStr) -> Result<&mut Self, SetupError> {
         self.did(SetupStep::Directory, resources::enter(path))
+    }
+
+    /// Closes every descriptor but the worker's own, standard input, output and error, and those that are
+    /// kept: whatever a library or an older part of the program has left open in the master. Make what the
+    /// worker adds, such as its [`Poller`](crate::run::Poller), after it. Cost: one system call a gap between
+    /// those that stay. A worker without a master has inherited nothing, and closes nothing.
+    ///
+    /// What owns one of the others, such as a `File` in the service, owns a number that is nobody's, and soon
+    /// another's: `core::mem::forget` it. (Dropping it closes what has its number then; with debug assertions
+    /// std ends the process for it.)
+    ///
+    /// # Errors
+    ///
+    /// [`SetupStep::Inherited`].
+    pub fn keep_only(
+        &mut self,
+        worker: &Worker,
+        kept: &[BorrowedFd<'_>],
+    ) -> Result<&mut Self, SetupError> {
+        let kept = kept.iter().map(|kept| kept.as_raw_fd());
+        let closed = match worker.is_single() {
+            true => Ok(()),
+            false => descriptor::close_all_but(worker.descriptors().chain(kept)),
+        };
+        self.did(SetupStep::Inherited, closed)
     }
 
     /// From now on no program that it executes, set-user-ID or with file capabilities, has more rights

@@ -1,6 +1,6 @@
 //! A record's fields and its bytes: where each lies, and which number stands for which value.
 
-use crate::table::{After, Pid, SLOTS, SlotId, State};
+use crate::table::{After, Pid, Role, SLOTS, SlotId, State};
 use crate::wire::board::{
     Ended, Failure, HEADER_SIZE, Header, LAYOUT, Last, Outcome, Phase, ROW_SIZE, Reached, Row,
     Tally, Unread, Upgrade,
@@ -88,6 +88,7 @@ impl Row {
         put.at(12, self.epoch.to_ne_bytes());
         put.at(16, self.number.to_ne_bytes());
         put.at(18, [state_code(self.state)]);
+        put.at(23, [code(&ROLES, self.role)]);
         put.at(24, self.since_ms.to_ne_bytes());
         put.at(40, self.delay_ms.to_ne_bytes());
         if let Some(last) = &self.last {
@@ -126,10 +127,12 @@ impl Row {
     fn meaning(bytes: &[u8; ROW_SIZE]) -> Option<Self> {
         let pid = process(i32::from_ne_bytes(field(bytes, 8)))?;
         let [state] = field(bytes, 18);
+        let [role] = field(bytes, 23);
         Some(Self {
             id: SlotId::from_u32(u32::from_ne_bytes(field(bytes, 4)))?,
             state: state_meant(state, pid)?,
             epoch: u32::from_ne_bytes(field(bytes, 12)),
+            role: meant(&ROLES, role)?,
             number: u16::from_ne_bytes(field(bytes, 16)),
             since_ms: u64::from_ne_bytes(field(bytes, 24)),
             delay_ms: u32::from_ne_bytes(field(bytes, 40)),
@@ -245,6 +248,8 @@ const UPGRADES: [Upgrade; 5] = [
     Upgrade::Done,
     Upgrade::Succeeding,
 ];
+/// A worker is 0, as in the rows of a master that knows of no helpers.
+const ROLES: [Role; 2] = [Role::Worker, Role::Helper];
 const REACHED: [Reached; 3] = [Reached::Starting, Reached::Ready, Reached::Retiring];
 
 /// A value's number is its place in the list of them.
