@@ -209,32 +209,24 @@ pub(crate) fn a_killed_adopter_is_replaced() {
     let mut world = World::new(vec![local().per_worker(true)], 3);
     let before = world.live(3);
     assert!(world.reload(1));
-    let adopters = |world: &World| -> Vec<(i32, u64)> {
-        let told = world
-            .lab
-            .told
-            .iter()
-            .filter(|(_, what, _)| *what == ADOPTED);
-        let told = told.filter_map(|(from, _, inode)| Some((world.pid(*from)?, *inode)));
-        told.collect()
+    // What was told by who lives still.
+    let told = |world: &World, what: u32| -> Vec<i32> {
+        let told = world.lab.told.iter().filter(|(_, it, _)| *it == what);
+        told.filter_map(|(from, ..)| world.pid(*from)).collect()
     };
-    world.until("two are adopted", |world| adopters(world).len() == 2);
+    world.until("two are adopted", |world| told(world, ADOPTED).len() == 2);
     let after = world.live(1);
     assert_ne!(after[&0], before[&0]);
     world.kill(after[&0]);
     world.until("two are adopted again", |world| {
-        let adopters = adopters(world);
-        adopters.len() == 2 && adopters.iter().all(|(pid, _)| *pid != after[&0])
+        let adopters = told(world, ADOPTED);
+        adopters.len() == 2 && !adopters.contains(&after[&0])
     });
     let own = world.live(1)[&0];
     let held = |pid| crate::tools::sockets_of(pid);
     let masters = sockets();
     let shared = |pid| held(pid).intersection(&masters).count();
-    assert_eq!(shared(own), 3);
-    world.until("both are empty", |world| {
-        let closed = world.lab.told.iter().filter(|(_, what, _)| *what == CLOSED);
-        closed.count() == 2
-    });
+    world.until("both are empty", |world| told(world, CLOSED).len() == 2);
     assert_eq!(shared(own), 1, "it drained them, and closed them");
     assert_eq!(masters, sockets(), "the master keeps them");
     // A worker that comes has its socket by its fork.
