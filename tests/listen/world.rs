@@ -11,7 +11,6 @@ use forkmesh::run::{
 };
 use forkmesh::table::{Pid, Policy, Role, SlotId, State};
 use forkmesh::wire::Message;
-use rustix::fd::OwnedFd;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags, accept_with, recvfrom, sendto};
 use rustix::process::{Signal, kill_process};
 
@@ -253,9 +252,9 @@ impl<'w> Serving<'w> {
         self.next += 1;
     }
 
-    fn tell(&self, what: u32, socket: &OwnedFd) {
+    fn tell(&self, what: u32, socket: u64) {
         let mut payload = [0; 16];
-        payload[..8].copy_from_slice(&number(socket).to_ne_bytes());
+        payload[..8].copy_from_slice(&socket.to_ne_bytes());
         let _ = self.worker.tell_master(Message::new(what, payload));
     }
 
@@ -282,7 +281,7 @@ impl<'w> Serving<'w> {
                         let adopted = adopted.expect("nothing else is sent");
                         let added = poller.add(&adopted.socket, self.next, Interest::READ);
                         added.expect("it can be watched");
-                        self.tell(ADOPTED, &adopted.socket);
+                        self.tell(ADOPTED, number(&adopted.socket));
                         self.keep(adopted);
                     }
                     _ => {}
@@ -307,7 +306,9 @@ impl<'w> Serving<'w> {
             for token in over {
                 if let Some((listening, _)) = self.sockets.remove(&token) {
                     let _ = poller.remove(&listening.socket); // others have it open
-                    self.tell(CLOSED, &listening.socket);
+                    let inode = number(&listening.socket);
+                    drop(listening);
+                    self.tell(CLOSED, inode);
                 }
             }
         }
