@@ -50,5 +50,7 @@ fn main() {
         load::no_connection_is_lost,
         load::no_connection_is_lost_without_programs,
         load::a_killed_adopter_is_replaced,
+        load::helpers_get_no_sockets,
+        load::a_reload_waits_for_its_address,
     ]);
 }

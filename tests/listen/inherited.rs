@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::ffi::CString;
+use std::fs;
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use forkmesh::run::{Handover, Listen, ListenFault, Listeners, Offer, Said, Successor};
@@ -298,10 +300,11 @@ pub(crate) fn what_is_not_asked_for_is_closed() {
         let unix = UnixListener::bind(folder.path("s")).expect("a free path");
         let files = folder.files();
         let before = open_count();
-        let named: [(&str, &[BorrowedFd<'_>]); 2] = [
-            (NAME, &[lent(&listener)]),
-            ("forkmesh.listen.1", &[lent(&unix)]),
-        ];
+        let (_, inode) = files.first().expect("a file");
+        let device = fs::metadata(folder.path("s")).expect("a file").dev();
+        let with_file = format!("forkmesh.listen.1.file.{device}.{inode}");
+        let named: [(&str, &[BorrowedFd<'_>]); 2] =
+            [(NAME, &[lent(&listener)]), (&with_file, &[lent(&unix)])];
         let opened = open(&named, &[local()]).expect("free");
         assert_ne!(
             address(&opened, 0),

@@ -5,18 +5,19 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use core::time::Duration;
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::sync::Mutex;
 
 use forkmesh::channel::Pair;
+use forkmesh::run::{Listen, Tries};
 use rustix::fd::OwnedFd;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use seccompiler::{
     SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
 };
 
-use crate::support::{self, Kept, alone, in_child, wait_readable};
-use crate::tools::{Few, address, at, local, socket_address, sockets};
+use crate::support::{Kept, alone, in_child, wait_readable};
+use crate::tools::{Few, address, local, socket_address, sockets};
 use crate::world::{ADOPTED, CLOSED, World};
 
 const CLIENTS: usize = 24;
@@ -208,32 +209,24 @@ pub(crate) fn a_killed_adopter_is_replaced() {
     let mut world = World::new(vec![local().per_worker(true)], 3);
     let before = world.live(3);
     assert!(world.reload(1));
-    let adopters = |world: &World| -> Vec<(i32, u64)> {
-        let told = world
-            .lab
-            .told
-            .iter()
-            .filter(|(_, what, _)| *what == ADOPTED);
-        let told = told.filter_map(|(from, _, inode)| Some((world.pid(*from)?, *inode)));
-        told.collect()
+    // What was told by who lives still.
+    let told = |world: &World, what: u32| -> Vec<i32> {
+        let told = world.lab.told.iter().filter(|(_, it, _)| *it == what);
+        told.filter_map(|(from, ..)| world.pid(*from)).collect()
     };
-    world.until("two are adopted", |world| adopters(world).len() == 2);
+    world.until("two are adopted", |world| told(world, ADOPTED).len() == 2);
     let after = world.live(1);
     assert_ne!(after[&0], before[&0]);
     world.kill(after[&0]);
     world.until("two are adopted again", |world| {
-        let adopters = adopters(world);
-        adopters.len() == 2 && adopters.iter().all(|(pid, _)| *pid != after[&0])
+        let adopters = told(world, ADOPTED);
+        adopters.len() == 2 && !adopters.contains(&after[&0])
     });
     let own = world.live(1)[&0];
     let held = |pid| crate::tools::sockets_of(pid);
     let masters = sockets();
     let shared = |pid| held(pid).intersection(&masters).count();
-    assert_eq!(shared(own), 3);
-    world.until("both are empty", |world| {
-        let closed = world.lab.told.iter().filter(|(_, what, _)| *what == CLOSED);
-        closed.count() == 2
-    });
+    world.until("both are empty", |world| told(world, CLOSED).len() == 2);
     assert_eq!(shared(own), 1, "it drained them, and closed them");
     assert_eq!(masters, sockets(), "the master keeps them");
     // A worker that comes has its socket by its fork.
@@ -243,6 +236,47 @@ pub(crate) fn a_killed_adopter_is_replaced() {
         assert_eq!(shared(pid), 1);
     }
     assert_eq!(world.lab.told.len(), sent);
-    let _ = (at, support::open_count);
+    world.end();
+}
+
+/// Helpers have numbers of their own: no socket is theirs, and none is made for them.
+pub(crate) fn helpers_get_no_sockets() {
+    let mut world = World::with_helpers(vec![local().per_worker(true)], 2, 3);
+    let helpers = |world: &World| world.helpers() == 3;
+    world.until("the helpers are ready", helpers);
+    let held = sockets().len();
+    assert!(world.reload(1));
+    world.live(1);
+    world.until("the helpers are ready", helpers);
+    world.until("one is adopted and drained", |world| {
+        world.lab.told.iter().any(|(_, what, _)| *what == CLOSED)
+    });
+    let told: Vec<u32> = world.lab.told.iter().map(|(_, what, _)| *what).collect();
+    assert_eq!(told, [ADOPTED, CLOSED]);
+    let control = 1; // one worker less, and its control end
+    assert_eq!(sockets().len() + control, held);
+    world.end();
+}
+
+/// An address that is in use is asked for again, while the old workers serve.
+pub(crate) fn a_reload_waits_for_its_address() {
+    let mut world = World::new(vec![local()], 1);
+    // After the fork, so that it is this process's alone.
+    let held = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let wanted = held.local_addr().expect("an address");
+    let server = socket_address(address(&world.lab.listeners, 0));
+    world.lab.list.push(Listen::new(wanted.into()));
+    world.lab.tries = Tries::new().most(3).pause_ms(1);
+    assert!(!world.reload(1), "it is in use for too long");
+    assert_eq!(world.lab.asked, 3);
+    world.lab.tries = Tries::new().most(u16::MAX).pause_ms(1);
+    world.begin_reload(1);
+    world.until("it is asked again", |world| world.lab.asked > 6);
+    assert_eq!(ask(server), Ok(0), "nothing has stopped");
+    assert_eq!(world.lab.outcome, None);
+    drop(held);
+    world.until("it is free", |world| world.lab.outcome == Some(true));
+    world.live(1);
+    assert_eq!((ask(server), ask(wanted)), (Ok(0), Ok(0)));
     world.end();
 }

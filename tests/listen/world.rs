@@ -7,11 +7,10 @@ use std::time::Instant;
 use forkmesh::machine::{Backoff, Config, Report};
 use forkmesh::run::{
     Event, Exit, Interest, Listen, Listeners, Listening, Master, NotLoaded, Notice, Poller, Reload,
-    Service, Sharing, Worker, Workers,
+    Service, Sharing, Tries, Worker, Workers,
 };
-use forkmesh::table::{Pid, SlotId, State};
+use forkmesh::table::{Pid, Policy, Role, SlotId, State};
 use forkmesh::wire::Message;
-use rustix::fd::OwnedFd;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags, accept_with, recvfrom, sendto};
 use rustix::process::{Signal, kill_process};
 
@@ -22,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(40);
 /// A worker tells its master that it has adopted a socket, or closed one; this and the inode.
 pub(crate) const ADOPTED: u32 = 1;
 pub(crate) const CLOSED: u32 = 2;
+/// A helper tells that it was sent something.
+pub(crate) const ODD: u32 = 3;
 /// As a worker of the accept strategies does.
 const EMPTY_FOR: Duration = Duration::from_secs(1);
 
@@ -33,7 +34,9 @@ pub(crate) struct Lab {
     pub(crate) outcome: Option<bool>,
     /// What workers told: which, what, and of which socket.
     pub(crate) told: Vec<(SlotId, u32, u64)>,
-    pub(crate) settles: bool,
+    pub(crate) tries: Tries,
+    /// How often it was asked to reload.
+    pub(crate) asked: u32,
 }
 
 impl Service for Lab {
@@ -41,6 +44,27 @@ impl Service for Lab {
         let mut taken: Vec<Listening> = Vec::new();
         taken.extend(self.listeners.take(worker.number(), worker.epoch()));
         Serving::new(worker, taken).run()
+    }
+
+    /// A helper has no sockets, and is sent none.
+    fn help(&mut self, worker: &mut Worker) -> Exit {
+        drop(core::mem::take(&mut *self.listeners));
+        let Ok(mut poller) = Poller::new(worker) else {
+            return Exit::FAILURE;
+        };
+        worker.ready();
+        loop {
+            while let Some(event) = worker.receive() {
+                match event {
+                    Event::Quit | Event::Terminate => return Exit::SUCCESS,
+                    event => {
+                        let _ = worker.tell_master(Message::new(ODD, [0; 16]));
+                        drop(event);
+                    }
+                }
+            }
+            poller.wait(worker, None).expect("epoll");
+        }
     }
 
     fn before_fork(&mut self, number: u16) {
@@ -65,16 +89,16 @@ impl Service for Lab {
             }
             _ => {}
         }
-        if self.settles {
-            self.listeners.settle(workers);
-        }
+        self.listeners.settle(workers);
     }
 
     fn reload(&mut self, next: Reload) -> Result<usize, NotLoaded> {
         let prepared = self.listeners.prepare(next.epoch, &self.list, self.wanted);
-        prepared
-            .map(|()| self.wanted)
-            .map_err(|_| NotLoaded::Refused)
+        self.asked += 1;
+        prepared.map(|()| self.wanted).map_err(|error| {
+            let again = error.is_in_use().then(|| self.tries.again()).flatten();
+            again.map_or(NotLoaded::Refused, |after_ms| NotLoaded::Again { after_ms })
+        })
     }
 }
 
@@ -85,10 +109,15 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(list: Vec<Listen>, workers: usize) -> Self {
+        Self::with_helpers(list, workers, 0)
+    }
+
+    pub(crate) fn with_helpers(list: Vec<Listen>, workers: usize, helpers: usize) -> Self {
         let mut listeners: Box<Listeners> = Box::default();
         listeners.open(&list, workers, None).expect("free");
         let backoff = Backoff::new().delay_ms(1, 8);
         let config = Config::new().workers(workers).mesh(false).backoff(backoff);
+        let config = (0..helpers).fold(config, |config, _| config.helper(Policy::RESTART));
         let mut world = Self {
             master: Box::new(Master::with(config, alone()).expect("a master")),
             lab: Lab {
@@ -98,7 +127,8 @@ impl World {
 
                 outcome: None,
                 told: Vec::new(),
-                settles: true,
+                tries: Tries::new().most(1),
+                asked: 0,
             },
         };
         world.master.start(&mut world.lab).expect("started");
@@ -121,7 +151,9 @@ impl World {
     /// Waits until so many are ready and nobody else is there; their processes by number.
     pub(crate) fn live(&mut self, workers: usize) -> BTreeMap<u16, i32> {
         self.until("all are ready", |world| {
-            world.ready().len() == workers && world.master.table().occupied().count() == workers
+            let occupied = world.master.table().occupied();
+            let occupied = occupied.filter(|(_, slot)| slot.role == Role::Worker);
+            world.ready().len() == workers && occupied.count() == workers
         });
         let ready = self.ready();
         assert!(ready.keys().copied().eq(0..workers as u16), "{ready:?}");
@@ -130,11 +162,21 @@ impl World {
 
     fn ready(&self) -> BTreeMap<u16, i32> {
         let occupied = self.master.table().occupied();
+        let occupied = occupied.filter(|(_, slot)| slot.role == Role::Worker);
         let ready = occupied.filter_map(|(_, slot)| match slot.state() {
             State::Live(pid) => Some((slot.number, pid.as_i32())),
             _ => None,
         });
         ready.collect()
+    }
+
+    /// How many helpers are ready.
+    pub(crate) fn helpers(&self) -> usize {
+        let occupied = self.master.table().occupied();
+        let ready = occupied.filter(|(_, slot)| {
+            slot.role == Role::Helper && matches!(slot.state(), State::Live(_))
+        });
+        ready.count()
     }
 
     /// The process of a life.
@@ -210,9 +252,9 @@ impl<'w> Serving<'w> {
         self.next += 1;
     }
 
-    fn tell(&self, what: u32, socket: &OwnedFd) {
+    fn tell(&self, what: u32, socket: u64) {
         let mut payload = [0; 16];
-        payload[..8].copy_from_slice(&number(socket).to_ne_bytes());
+        payload[..8].copy_from_slice(&socket.to_ne_bytes());
         let _ = self.worker.tell_master(Message::new(what, payload));
     }
 
@@ -239,7 +281,7 @@ impl<'w> Serving<'w> {
                         let adopted = adopted.expect("nothing else is sent");
                         let added = poller.add(&adopted.socket, self.next, Interest::READ);
                         added.expect("it can be watched");
-                        self.tell(ADOPTED, &adopted.socket);
+                        self.tell(ADOPTED, number(&adopted.socket));
                         self.keep(adopted);
                     }
                     _ => {}
@@ -264,7 +306,9 @@ impl<'w> Serving<'w> {
             for token in over {
                 if let Some((listening, _)) = self.sockets.remove(&token) {
                     let _ = poller.remove(&listening.socket); // others have it open
-                    self.tell(CLOSED, &listening.socket);
+                    let inode = number(&listening.socket);
+                    drop(listening);
+                    self.tell(CLOSED, inode);
                 }
             }
         }

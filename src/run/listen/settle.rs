@@ -7,7 +7,7 @@ use crate::run::listen::taken::Listening;
 use crate::run::master::now;
 use crate::run::service::Workers;
 use crate::sys::poll::is_readable;
-use crate::table::{After, CHILDREN, SlotId, State};
+use crate::table::{After, CHILDREN, Role, SlotId, State};
 
 /// How long after a socket was sent to somebody what waits there means that it has to be sent again:
 /// a client whose handshake took long can come when the one who drained it has closed it.
@@ -44,7 +44,9 @@ impl Crew {
             is_starting: false,
         };
         let mut epochs = [0; CHILDREN];
-        for (id, slot) in workers.iter().filter(|(_, slot)| slot.state().stays()) {
+        // A helper has numbers of its own, and no listeners.
+        let staying = workers.iter().filter(|(_, slot)| slot.state().stays());
+        for (id, slot) in staying.filter(|(_, slot)| slot.role == Role::Worker) {
             let at = usize::from(slot.number);
             let Some((seat, epoch)) = crew.seats.get_mut(at).zip(epochs.get_mut(at)) else {
                 continue;
