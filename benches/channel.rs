@@ -19,6 +19,8 @@
 //! cargo bench --bench channel -- --instructions      the instructions alone
 //! ```
 
+#[path = "measure/callgrind.rs"]
+mod callgrind;
 #[path = "measure/instructions.rs"]
 mod instructions;
 mod measure;

@@ -14,6 +14,8 @@
 //! cargo bench --bench mutex -- --instructions      the instructions alone
 //! ```
 
+#[path = "measure/callgrind.rs"]
+mod callgrind;
 #[path = "lock/contenders.rs"]
 mod contenders;
 #[path = "lock/counted.rs"]

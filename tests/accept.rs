@@ -6,6 +6,8 @@ mod clients;
 mod ending;
 #[path = "accept/mutexed.rs"]
 mod mutexed;
+#[path = "support/shared.rs"]
+mod shared;
 #[path = "accept/spread.rs"]
 mod spread;
 mod support;

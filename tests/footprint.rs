@@ -1,14 +1,15 @@
 //! What it takes: no allocation in a master or a worker, and sizes that are known.
 
+#[path = "support/allocations.rs"]
+mod allocations;
 #[path = "support/foreign.rs"]
 mod foreign;
 #[path = "support/mod.rs"]
 mod support;
 
-use core::alloc::{GlobalAlloc, Layout};
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::alloc::System;
+use core::sync::atomic::Ordering::Relaxed;
 
+use allocations::ASKED;
 use forkmesh::channel::{Inbox, Parcel};
 use forkmesh::machine::{self, Backoff, Config, ExitStatus, Report};
 use forkmesh::run::{Event, Exit, Master, Notice, Poller, Service, Worker, Workers};
@@ -17,28 +18,6 @@ use forkmesh::wire::{Frame, Message};
 use rustix::fs::{MemfdFlags, fstat, memfd_create};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::stdio::dup2_stderr;
-
-/// Counts what is asked of the allocator.
-struct Counting;
-
-static ASKED: AtomicU64 = AtomicU64::new(0);
-
-// SAFETY: all is done by the system's allocator; counting touches no memory of its.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ASKED.fetch_add(1, Relaxed);
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.dealloc(memory, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 fn main() {
     support::run(support::tests![nothing_is_allocated, sizes]);

@@ -1,25 +1,25 @@
 //! The robust mutex on the real kernel: threads, processes that are killed, and memory that is
 //! nothing but zeros when it begins.
 
+#[path = "support/shared.rs"]
+mod shared;
 #[path = "support/mod.rs"]
 mod support;
 
 use core::panic::AssertUnwindSafe;
-use core::ptr::null_mut;
 use std::panic::{catch_unwind, resume_unwind};
 use std::sync::Barrier;
 use std::time::Instant;
 
-use forkmesh::channel::Pair;
 use forkmesh::sync::{
     AtomicU32, AtomicU64, Guard, Held, Locked, Member, Mutex, MutexName, NotLocked,
     Ordering::{Acquire, Relaxed, Release},
     Owner, Roster, recover,
 };
-use forkmesh::table::{Generation, SlotId, SlotIndex};
-use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
+use forkmesh::table::SlotId;
 use rustix::process::Signal;
-use support::{Ended, Kept, alone, in_time};
+use shared::{Random, Slots, id, map, spawn};
+use support::{Ended, Kept, in_time};
 
 fn main() {
     support::run(support::tests![
@@ -45,9 +45,7 @@ const KILLS: u32 = 250;
 #[repr(C)]
 struct Shared {
     mutex: Mutex,
-    /// Who lives in each slot; 0 for nobody.
-    rows: [AtomicU32; SLOTS],
-    held: [Held; SLOTS],
+    slots: Slots<SLOTS>,
     /// Two numbers that are equal whenever nobody is inside.
     data: [AtomicU64; 2],
     rounds: [AtomicU64; SLOTS],
@@ -57,48 +55,20 @@ struct Shared {
     over: AtomicU32,
 }
 
-impl Roster for Shared {
-    fn is_dead(&self, owner: Owner) -> bool {
-        let row = self.rows.get(owner.index().as_usize());
-        let lives = row.and_then(|row| SlotId::from_u32(row.load(Acquire)));
-        lives.is_none_or(|id| Owner::of(id) != owner)
-    }
-
-    fn look_for(&self, owner: Owner) -> bool {
-        self.is_dead(owner)
-    }
-
-    fn held(&self, index: SlotIndex) -> &Held {
-        &self.held[index.as_usize()]
-    }
-}
-
-fn id(slot: usize) -> SlotId {
-    SlotId::new(SlotIndex::new(slot).unwrap(), Generation::FIRST)
-}
-
 fn name() -> MutexName {
     MutexName::new(64).unwrap()
 }
 
 impl Shared {
-    /// In memory that children share; it stays for as long as the process does.
     fn map() -> &'static Self {
-        let (size, access) = (size_of::<Self>(), ProtFlags::READ | ProtFlags::WRITE);
-        // SAFETY: a mapping at an address of the kernel's choice replaces nothing.
-        let memory = unsafe { mmap_anonymous(null_mut(), size, access, MapFlags::SHARED) };
-        let memory = memory.expect("a page").cast::<Self>();
-        // SAFETY: the mapping is aligned to a page, large enough and never unmapped; its bytes are
-        // zero, which every field takes for a value, and all of them are atomics.
-        let shared = unsafe { &*memory };
-        for (slot, row) in shared.rows.iter().enumerate() {
-            row.store(id(slot).as_u32(), Relaxed);
-        }
+        // SAFETY: every field is made of atomics.
+        let shared = unsafe { map::<Self>() };
+        (0..SLOTS).for_each(|slot| shared.slots.settle(id(slot)));
         shared
     }
 
     fn member(&self, id: SlotId) -> Member<'_> {
-        Member::new(self, id)
+        Member::new(&self.slots, id)
     }
 
     fn lock(&self, id: SlotId) -> Guard<'_> {
@@ -145,23 +115,12 @@ impl Shared {
 
     /// What a master does for a process that it has reaped: the row, then what it held.
     fn bury(&self, dead: SlotId) {
-        self.rows[dead.index().as_usize()].store(0, Release);
+        self.slots.bury(dead);
     }
 
     fn recover(&self, dead: SlotId) -> u32 {
-        recover(&self.held[dead.index().as_usize()], dead, |_| {
-            Some(&self.mutex)
-        })
+        recover(self.slots.held(dead.index()), dead, |_| Some(&self.mutex))
     }
-}
-
-fn spawn(body: impl FnOnce()) -> Kept {
-    let pair = Pair::new().expect("two descriptors");
-    let forked = pair.fork(&mut alone(), |_| {
-        body();
-        0
-    });
-    Kept::new(forked.expect("a child").1)
 }
 
 fn threads_take_turns() {
@@ -273,7 +232,7 @@ fn a_scribbled_word_harms_nobody() {
         let owner = shared.mutex.owner();
         let locked = shared.mutex.lock_timeout(&shared.member(id(0)), name(), 0);
         match locked {
-            Ok(_) => assert!(owner.is_none_or(|owner| shared.is_dead(owner))),
+            Ok(_) => assert!(owner.is_none_or(|owner| shared.slots.is_dead(owner))),
             Err(NotLocked::Poisoned) => assert_ne!(value & 1 << 30, 0),
             Err(error) => assert_eq!(error, NotLocked::Busy),
         }
@@ -339,7 +298,7 @@ fn kills_at_random_instants() {
         shared.bury(ids[slot]);
         shared.recover(ids[slot]);
         ids[slot] = ids[slot].next();
-        shared.rows[slot].store(ids[slot].as_u32(), Release);
+        shared.slots.settle(ids[slot]);
         workers[slot] = work(ids[slot]);
     }
     shared.over.store(1, Relaxed);
@@ -350,20 +309,4 @@ fn kills_at_random_instants() {
     assert!(torn > 0 && torn <= told, "some were killed halfway");
     // One who is killed between being told and counting it has not counted.
     assert!(told <= inside, "a death is told once");
-}
-
-/// The same numbers in every run.
-struct Random(u64);
-
-impl Random {
-    const fn new() -> Self {
-        Self(0x9E37_79B9_7F4A_7C15)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
 }

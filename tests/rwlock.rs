@@ -1,27 +1,25 @@
 //! The reader/writer lock on the real kernel, and both locks without a master: processes that are
 //! killed, and waiters that find it out by themselves.
 
+#[path = "support/shared.rs"]
+mod shared;
 #[path = "support/mod.rs"]
 mod support;
 
 use core::panic::AssertUnwindSafe;
-use core::ptr::null_mut;
 use core::time::Duration;
 use std::panic::{catch_unwind, resume_unwind};
 use std::time::Instant;
 
-use forkmesh::channel::Pair;
 use forkmesh::sync::{
-    AtomicU32, AtomicU64, Held, Locked, Member, Mutex, MutexName, NotLocked,
+    AtomicU32, AtomicU64, Locked, Member, Mutex, MutexName, NotLocked,
     Ordering::{Acquire, Relaxed, Release},
     Owner, Reading, Robust, Roster, RwLock, Writing, recover,
 };
-use forkmesh::table::{Generation, SlotId, SlotIndex};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
-use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
-use support::{Ended, Kept, alone, in_time};
+use forkmesh::table::SlotId;
+use rustix::process::Signal;
+use shared::{Random, Slots, id, map, spawn};
+use support::{Ended, Kept, in_time};
 
 fn main() {
     support::run(support::tests![
@@ -53,8 +51,7 @@ const KILLS: u32 = 100;
 struct Shared {
     lock: RwLock<PLACES>,
     mutex: Mutex,
-    rows: [Row; SLOTS],
-    held: [Held; SLOTS],
+    slots: Slots<SLOTS>,
     /// Two numbers that are equal whenever nobody writes.
     data: [AtomicU64; 2],
     rounds: [AtomicU64; SLOTS],
@@ -62,67 +59,6 @@ struct Shared {
     told: AtomicU64,
     torn: AtomicU64,
     over: AtomicU32,
-}
-
-/// Who lives in a slot, and in which process; 0 for nobody.
-#[repr(C)]
-struct Row {
-    life: AtomicU32,
-    pid: AtomicU32,
-    start: AtomicU64,
-}
-
-impl Roster for Shared {
-    fn is_dead(&self, owner: Owner) -> bool {
-        let row = self.rows.get(owner.index().as_usize());
-        let lives = row.and_then(|row| SlotId::from_u32(row.life.load(Acquire)));
-        lives.is_none_or(|id| Owner::of(id) != owner)
-    }
-
-    fn look_for(&self, owner: Owner) -> bool {
-        if self.is_dead(owner) {
-            return true;
-        }
-        let row = &self.rows[owner.index().as_usize()];
-        let life = row.life.load(Acquire);
-        let (pid, start) = (row.pid.load(Relaxed), row.start.load(Relaxed));
-        // What was read belongs to one life, and is that of the owner.
-        let id = SlotId::from_u32(life).filter(|id| Owner::of(*id) == owner);
-        if pid == 0 || id.is_none() || !is_over(pid as i32, start) {
-            return false;
-        }
-        let died = row.life.compare_exchange(life, 0, Release, Relaxed);
-        died.is_ok() || self.is_dead(owner)
-    }
-
-    fn held(&self, index: SlotIndex) -> &Held {
-        &self.held[index.as_usize()]
-    }
-}
-
-/// Whether the process that had this pid, and was started then, runs no more.
-fn is_over(pid: i32, start: u64) -> bool {
-    let process = match pidfd_open(Pid::from_raw(pid).unwrap(), PidfdFlags::empty()) {
-        Ok(process) => process,
-        Err(errno) => return errno == Errno::SRCH,
-    };
-    let now = Timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    let mut ended = [PollFd::new(&process, PollFlags::IN)];
-    let ended = matches!(poll(&mut ended, Some(&now)), Ok(1));
-    ended || start_time(pid).is_some_and(|started| started != start)
-}
-
-fn start_time(pid: i32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (_, fields) = stat.rsplit_once(')')?;
-    fields.split_whitespace().nth(19)?.parse().ok()
-}
-
-fn id(slot: usize) -> SlotId {
-    SlotId::new(SlotIndex::new(slot).unwrap(), Generation::FIRST)
 }
 
 fn name() -> MutexName {
@@ -134,18 +70,10 @@ fn name_of_the_mutex() -> MutexName {
 }
 
 impl Shared {
-    /// In memory that children share; it stays for as long as the process does.
     fn map() -> &'static Self {
-        let (size, access) = (size_of::<Self>(), ProtFlags::READ | ProtFlags::WRITE);
-        // SAFETY: a mapping at an address of the kernel's choice replaces nothing.
-        let memory = unsafe { mmap_anonymous(null_mut(), size, access, MapFlags::SHARED) };
-        let memory = memory.expect("a page").cast::<Self>();
-        // SAFETY: the mapping is aligned to a page, large enough and never unmapped; its bytes are
-        // zero, which every field takes for a value, and all of them are atomics.
-        let shared = unsafe { &*memory };
-        for (slot, row) in shared.rows.iter().enumerate() {
-            row.life.store(id(slot).as_u32(), Relaxed);
-        }
+        // SAFETY: every field is made of atomics.
+        let shared = unsafe { map::<Self>() };
+        (0..SLOTS).for_each(|slot| shared.slots.settle(id(slot)));
         shared
     }
 
@@ -155,16 +83,7 @@ impl Shared {
     }
 
     fn member(&self, id: SlotId) -> Member<'_> {
-        Member::new(self, id)
-    }
-
-    /// Says which process a slot has: that process itself does.
-    fn move_in(&self, id: SlotId) {
-        let row = &self.rows[id.index().as_usize()];
-        let pid = std::process::id();
-        row.start
-            .store(start_time(pid as i32).expect("one's own"), Relaxed);
-        row.pid.store(pid, Release);
+        Member::new(&self.slots, id)
     }
 
     fn look(&self, reading: Reading<'_>) {
@@ -223,8 +142,8 @@ impl Shared {
     }
 
     fn bury(&self, dead: SlotId) -> u32 {
-        self.rows[dead.index().as_usize()].life.store(0, Release);
-        recover(self.held(dead.index()), dead, |named| {
+        self.slots.bury(dead);
+        recover(self.slots.held(dead.index()), dead, |named| {
             let lock: &dyn Robust = match named == name() {
                 true => &self.lock,
                 false => &self.mutex,
@@ -247,15 +166,6 @@ impl Shared {
             std::thread::park();
         }
     }
-}
-
-fn spawn(body: impl FnOnce()) -> Kept {
-    let pair = Pair::new().expect("two descriptors");
-    let forked = pair.fork(&mut alone(), |_| {
-        body();
-        0
-    });
-    Kept::new(forked.expect("a child").1)
 }
 
 fn many_read_or_one_writes() {
@@ -428,7 +338,7 @@ fn a_dead_writer_that_had_not_begun_is_not_told() {
             words[16 * (1 + place)].store(1 << 31, Relaxed);
         }
         assert_eq!(shared.lock.writer(), Some(Owner::of(id(1))));
-        shared.rows[1].life.store(0, Release);
+        shared.slots.bury(id(1));
         assert!(shared.lock.recover(id(1)));
         let member = shared.member(id(0));
         shared.read(&member);
@@ -471,7 +381,7 @@ fn without_a_master(what: u32, reaped: bool) {
     shared.wait_for_the_inside(1);
     master.signal(Signal::STOP);
     let mut owner = spawn(|| {
-        shared.move_in(id(0));
+        shared.slots.move_in(id(0));
         let member = shared.member(id(0));
         match what {
             0 => core::mem::forget(shared.lock.read(&member, name())),
@@ -482,7 +392,7 @@ fn without_a_master(what: u32, reaped: bool) {
     });
     shared.wait_for_the_inside(2);
     let mut waiter = spawn(|| {
-        shared.move_in(id(1));
+        shared.slots.move_in(id(1));
         let member = shared.member(id(1));
         match what {
             0 => shared.write(&member, 0),
@@ -510,7 +420,7 @@ fn without_a_master(what: u32, reaped: bool) {
 fn the_living_are_not_taken_for_dead() {
     let shared = Shared::map();
     let owner = spawn(|| {
-        shared.move_in(id(0));
+        shared.slots.move_in(id(0));
         let member = shared.member(id(0));
         let _writing = shared.lock.write(&member, name());
         shared.stay()
@@ -561,7 +471,7 @@ fn kills_at_random_instants() {
         assert_eq!(workers[slot].end(), Ended::Signal(9));
         shared.bury(ids[slot]);
         ids[slot] = ids[slot].next();
-        shared.rows[slot].life.store(ids[slot].as_u32(), Release);
+        shared.slots.settle(ids[slot]);
         workers[slot] = work(ids[slot]);
     }
     shared.over.store(1, Relaxed);
@@ -572,20 +482,4 @@ fn kills_at_random_instants() {
     let (told, torn) = (shared.told.load(Relaxed), shared.torn.load(Relaxed));
     println!("{KILLS} kills: {told} told, {torn} with half-written data");
     assert!(torn > 0 && torn <= told, "some were killed halfway");
-}
-
-/// The same numbers in every run.
-struct Random(u64);
-
-impl Random {
-    const fn new() -> Self {
-        Self(0x9E37_79B9_7F4A_7C15)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
 }

@@ -1,10 +1,8 @@
 //! The worker's loop: timers against a model, the order of a turn, fairness, draining, and what it
 //! costs to have nothing to do.
 
-use core::alloc::{GlobalAlloc, Layout};
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::alloc::System;
-
+#[path = "support/allocations.rs"]
+mod allocations;
 #[path = "turns/life.rs"]
 mod life;
 #[path = "turns/model.rs"]
@@ -14,28 +12,6 @@ mod order;
 mod support;
 #[path = "turns/world.rs"]
 mod world;
-
-/// Counts what is asked of the allocator.
-struct Counting;
-
-pub(crate) static ASKED: AtomicU64 = AtomicU64::new(0);
-
-// SAFETY: all is done by the system's allocator; counting touches no memory of its.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ASKED.fetch_add(1, Relaxed);
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.dealloc(memory, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 fn main() {
     support::run(support::tests![

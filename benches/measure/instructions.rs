@@ -7,10 +7,10 @@
 use core::hint::black_box;
 use core::mem::transmute;
 use std::os::fd::OwnedFd;
-use std::process::Command;
 
 use forkmesh::channel::{Child, End0, End1, Inbox, Parent};
 
+use crate::callgrind::{self, counted_region};
 use crate::measure::forkmesh::{Master, Worker};
 use crate::measure::plain::{self, End};
 use crate::measure::rounds::bar;
@@ -25,12 +25,11 @@ const MOST: f64 = 200.0;
 /// Counts every path in a process of its own under callgrind, and prints what each costs a frame.
 pub(crate) fn print() {
     println!("\ninstructions in user space, a frame (callgrind)");
-    if Command::new("valgrind").arg("--version").output().is_err() {
-        println!("  not counted: there is no valgrind on the path");
+    if !callgrind::is_there() {
         return;
     }
     for (name, ours, _) in PATHS {
-        match count(name) {
+        match callgrind::count(name).map(|total| total / f64::from(FRAMES)) {
             Ok(each) if *ours => bar(name, Some(each), MOST),
             Ok(each) => println!("  {name:64} {each:>8.1}"),
             Err(why) => println!("  {name:64} not counted: {why}"),
@@ -59,31 +58,6 @@ const PATHS: &[Path] = &[
 pub(crate) fn run(name: &str) {
     let path = PATHS.iter().find(|path| path.0 == name);
     path.expect("a path of this name").2();
-}
-
-fn count(name: &str) -> Result<f64, String> {
-    let this = std::env::current_exe().map_err(|error| error.to_string())?;
-    let output = Command::new("valgrind")
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
-        .arg("--toggle-collect=*counted_region*")
-        .arg(this)
-        .args(["--counted", name])
-        .output()
-        .map_err(|error| error.to_string())?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    let collected = said
-        .lines()
-        .find_map(|line| line.split_once("Collected : "));
-    let total: Option<f64> = collected.and_then(|(_, total)| total.trim().parse().ok());
-    match total {
-        Some(total) if output.status.success() && total > 0.0 => Ok(total / f64::from(FRAMES)),
-        _ => Err(said.lines().last().unwrap_or("no output").to_owned()),
-    }
-}
-
-#[inline(never)]
-fn counted_region(work: impl FnOnce()) {
-    work();
 }
 
 fn sending(near: &mut impl Sends) {

@@ -48,19 +48,32 @@ pub enum NotLocked {
 #[derive(Debug)]
 #[must_use = "dropping it unlocks"]
 pub struct Guard<'a> {
-    _hold: Hold<'a>,
+    _hold: Hold<'a, &'a Mutex>,
 }
 
 /// The right to data that may be half-written; dropped by anything but a panic, it poisons the mutex.
 #[derive(Debug)]
 #[must_use = "dropping it poisons the mutex"]
 pub struct Torn<'a> {
-    hold: Hold<'a>,
+    hold: Hold<'a, &'a Mutex>,
 }
 
+/// What a hold is of: a [`Mutex`], or the writing side of an [`RwLock`](super::RwLock).
+pub(super) trait Unlock: fmt::Debug {
+    fn unlock(&self, leaves: Word);
+}
+
+impl Unlock for &Mutex {
+    #[inline]
+    fn unlock(&self, leaves: Word) {
+        Mutex::unlock(self, leaves);
+    }
+}
+
+/// A lock that is held, and what it is left as when the hold is dropped.
 #[derive(Debug)]
-struct Hold<'a> {
-    mutex: &'a Mutex,
+pub(super) struct Hold<'a, L: Unlock> {
+    lock: L,
     entry: Entry<'a>,
     leaves: Word,
     in_panic: bool,
@@ -70,7 +83,7 @@ impl<'a> Locked<'a> {
     #[inline]
     pub(super) fn new(mutex: &'a Mutex, entry: Entry<'a>, word: Word) -> Self {
         if word.has_died() {
-            let hold = Hold::new(mutex, entry, Word::POISONED);
+            let hold = Hold::torn(mutex, entry);
             Self::OwnerDied(Torn { hold })
         } else {
             Self::clean(mutex, entry)
@@ -79,33 +92,52 @@ impl<'a> Locked<'a> {
 
     #[inline]
     pub(super) fn clean(mutex: &'a Mutex, entry: Entry<'a>) -> Self {
-        let _hold = Hold::new(mutex, entry, Word::FREE);
+        let _hold = Hold::clean(mutex, entry);
         Self::Clean(Guard { _hold })
     }
 }
 
-impl<'a> Hold<'a> {
+impl<'a, L: Unlock> Hold<'a, L> {
+    /// Of data that is as it should be.
     #[inline]
-    fn new(mutex: &'a Mutex, entry: Entry<'a>, leaves: Word) -> Self {
+    pub(super) fn clean(lock: L, entry: Entry<'a>) -> Self {
+        Self::new(lock, entry, Word::FREE)
+    }
+
+    /// Of data that may be half-written: whoever does not say otherwise poisons it.
+    #[inline]
+    pub(super) fn torn(lock: L, entry: Entry<'a>) -> Self {
+        Self::new(lock, entry, Word::POISONED)
+    }
+
+    #[inline]
+    fn new(lock: L, entry: Entry<'a>, leaves: Word) -> Self {
         Self {
-            mutex,
+            lock,
             entry,
             leaves,
             in_panic: is_panicking(),
         }
+    }
+
+    /// The data has been repaired.
+    pub(super) fn mend(mut self) -> Self {
+        self.leaves = Word::FREE;
+        self
     }
 }
 
 impl<'a> Torn<'a> {
     /// Says that the data has been repaired. If this owner is killed before it unlocks, the next one
     /// finds [`Locked::OwnerDied`] again.
-    pub fn mark_consistent(mut self) -> Guard<'a> {
-        self.hold.leaves = Word::FREE;
-        Guard { _hold: self.hold }
+    pub fn mark_consistent(self) -> Guard<'a> {
+        Guard {
+            _hold: self.hold.mend(),
+        }
     }
 }
 
-impl Drop for Hold<'_> {
+impl<L: Unlock> Drop for Hold<'_, L> {
     #[inline]
     fn drop(&mut self) {
         if kill::is_dead() {
@@ -115,14 +147,14 @@ impl Drop for Hold<'_> {
             true => Word::LEFT,
             false => self.leaves,
         };
-        self.mutex.unlock(leaves);
+        self.lock.unlock(leaves);
         self.entry.clear();
     }
 }
 
 /// Whether this thread unwinds.
 #[inline]
-pub(super) fn is_panicking() -> bool {
+fn is_panicking() -> bool {
     #[cfg(all(feature = "std", not(loom)))]
     return std::thread::panicking();
     #[cfg(not(all(feature = "std", not(loom))))]
@@ -132,9 +164,9 @@ pub(super) fn is_panicking() -> bool {
 impl fmt::Display for NotLocked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Busy => "the mutex is owned by somebody else",
+            Self::Busy => "the lock is somebody else's",
             Self::Poisoned => "an owner left the data half-written",
-            Self::TooMany => "the slot holds as many mutexes as it can be known to hold",
+            Self::TooMany => "the slot holds as many locks as it can be known to hold",
         })
     }
 }

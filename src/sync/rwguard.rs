@@ -10,7 +10,7 @@
 //!   killed                (nothing)                       as who recovers finds the gates
 //! ```
 
-use super::guard::is_panicking;
+use super::guard::{Hold, Unlock};
 use super::kill;
 use super::member::Entry;
 use super::places::{Core, Place};
@@ -51,7 +51,7 @@ pub struct ReadGuard<'a> {
 #[derive(Debug)]
 #[must_use = "dropping it unlocks"]
 pub struct WriteGuard<'a> {
-    _hold: Hold<'a>,
+    _hold: Hold<'a, Core<'a>>,
 }
 
 /// The right to write data that may be half-written; dropped by anything but a panic, it poisons the
@@ -59,25 +59,13 @@ pub struct WriteGuard<'a> {
 #[derive(Debug)]
 #[must_use = "dropping it poisons the lock"]
 pub struct TornWrite<'a> {
-    hold: Hold<'a>,
+    hold: Hold<'a, Core<'a>>,
 }
 
-#[derive(Debug)]
-struct Hold<'a> {
-    lock: Core<'a>,
-    entry: Entry<'a>,
-    leaves: Word,
-    in_panic: bool,
-}
-
-impl<'a> Hold<'a> {
-    fn new(lock: Core<'a>, entry: Entry<'a>, leaves: Word) -> Self {
-        Self {
-            lock,
-            entry,
-            leaves,
-            in_panic: is_panicking(),
-        }
+impl Unlock for Core<'_> {
+    #[inline]
+    fn unlock(&self, leaves: Word) {
+        Core::unlock(*self, leaves);
     }
 }
 
@@ -89,7 +77,7 @@ impl<'a> Reading<'a> {
 
     pub(super) fn torn(lock: Core<'a>, entry: Entry<'a>) -> Self {
         Self::OwnerDied(TornWrite {
-            hold: Hold::new(lock, entry, Word::POISONED),
+            hold: Hold::torn(lock, entry),
         })
     }
 }
@@ -98,11 +86,11 @@ impl<'a> Writing<'a> {
     pub(super) fn new(lock: Core<'a>, entry: Entry<'a>, is_torn: bool) -> Self {
         if is_torn {
             Self::OwnerDied(TornWrite {
-                hold: Hold::new(lock, entry, Word::POISONED),
+                hold: Hold::torn(lock, entry),
             })
         } else {
             Self::Clean(WriteGuard {
-                _hold: Hold::new(lock, entry, Word::FREE),
+                _hold: Hold::clean(lock, entry),
             })
         }
     }
@@ -111,9 +99,10 @@ impl<'a> Writing<'a> {
 impl<'a> TornWrite<'a> {
     /// Says that the data has been repaired. If this writer is killed before it unlocks, the next one
     /// finds `OwnerDied` again.
-    pub fn mark_consistent(mut self) -> WriteGuard<'a> {
-        self.hold.leaves = Word::FREE;
-        WriteGuard { _hold: self.hold }
+    pub fn mark_consistent(self) -> WriteGuard<'a> {
+        WriteGuard {
+            _hold: self.hold.mend(),
+        }
     }
 }
 
@@ -124,21 +113,6 @@ impl Drop for ReadGuard<'_> {
             return;
         }
         self.lock.leave(self.place);
-        self.entry.clear();
-    }
-}
-
-impl Drop for Hold<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        if kill::is_dead() {
-            return;
-        }
-        let leaves = match is_panicking() && !self.in_panic {
-            true => Word::LEFT,
-            false => self.leaves,
-        };
-        self.lock.unlock(leaves);
         self.entry.clear();
     }
 }

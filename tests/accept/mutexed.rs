@@ -1,21 +1,16 @@
 //! The accept mutex: in memory that the workers share, held by one, and recovered.
 
-use core::ptr::null_mut;
 use std::collections::BTreeSet;
 use std::fs;
 
 use forkmesh::machine::{Backoff, Config, Report};
 use forkmesh::run::{Load, Mutexed, Sharing, Worker};
-use forkmesh::sync::{
-    AtomicU32, Held, Member, Mutex, MutexName,
-    Ordering::{Acquire, Release},
-    Owner, Roster, recover,
-};
-use forkmesh::table::{SlotId, SlotIndex};
-use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
+use forkmesh::sync::{Member, Mutex, MutexName, Owner, Roster, recover};
+use forkmesh::table::SlotId;
 use rustix::process::Signal;
 
 use crate::clients::{Client, at, copy, listeners, serve};
+use crate::shared::{Slots, map};
 use crate::support::in_time;
 use crate::world::World;
 
@@ -25,53 +20,26 @@ const SLOTS: usize = 8;
 #[repr(C)]
 pub(crate) struct Shared {
     pub(crate) mutex: Mutex,
-    /// Who lives in each slot; 0 for nobody.
-    rows: [AtomicU32; SLOTS],
-    held: [Held; SLOTS],
-}
-
-impl Roster for Shared {
-    fn is_dead(&self, owner: Owner) -> bool {
-        let row = self.rows.get(owner.index().as_usize());
-        let lives = row.and_then(|row| SlotId::from_u32(row.load(Acquire)));
-        lives.is_none_or(|id| Owner::of(id) != owner)
-    }
-
-    fn look_for(&self, owner: Owner) -> bool {
-        self.is_dead(owner)
-    }
-
-    fn held(&self, index: SlotIndex) -> &Held {
-        &self.held[index.as_usize()]
-    }
+    slots: Slots<SLOTS>,
 }
 
 impl Shared {
-    /// In memory that children share; it stays for as long as the process does.
     pub(crate) fn map() -> &'static Self {
-        let (size, access) = (size_of::<Self>(), ProtFlags::READ | ProtFlags::WRITE);
-        // SAFETY: a mapping at an address of the kernel's choice replaces nothing.
-        let memory = unsafe { mmap_anonymous(null_mut(), size, access, MapFlags::SHARED) };
-        let memory = memory.expect("a page").cast::<Self>();
-        // SAFETY: the mapping is aligned to a page, large enough and never unmapped; its bytes are
-        // zero, which every field takes for a value, and all of them are atomics.
-        unsafe { &*memory }
+        // SAFETY: every field is made of atomics.
+        unsafe { map() }
     }
 
     /// This worker's strategy; from now on it lives.
     pub(crate) fn strategy(&'static self, id: SlotId) -> Mutexed<'static> {
-        self.rows[id.index().as_usize()].store(id.as_u32(), Release);
+        self.slots.settle(id);
         let name = MutexName::new(1).expect("not 0");
-        Mutexed::new(&self.mutex, Member::new(self, id), name)
+        Mutexed::new(&self.mutex, Member::new(&self.slots, id), name)
     }
 
     /// What a master does for a process that it has reaped.
     fn bury(&self, dead: SlotId) -> u32 {
-        let index = dead.index().as_usize();
-        let (row, name) = (&self.rows[index], dead.as_u32());
-        // A successor may have written itself there: it has another generation.
-        let _ = row.compare_exchange(name, 0, Release, forkmesh::sync::Ordering::Relaxed);
-        recover(&self.held[index], dead, |_| Some(&self.mutex))
+        self.slots.bury(dead);
+        recover(self.slots.held(dead.index()), dead, |_| Some(&self.mutex))
     }
 }
 
@@ -148,8 +116,7 @@ pub(crate) fn a_killed_holder_keeps_nothing() {
         if kill % 2 == 0 {
             let _ = shared.bury(id);
         } else {
-            let row = &shared.rows[id.index().as_usize()];
-            let _ = row.compare_exchange(id.as_u32(), 0, Release, Acquire);
+            shared.slots.bury(id);
         }
         let clients: Vec<Client> = (0..10).map(|_| Client::new(address)).collect();
         clients.iter().for_each(Client::greeted);

@@ -17,7 +17,7 @@ use rustix::net::{
     socket_with,
 };
 
-use crate::ASKED;
+use crate::allocations::ASKED;
 use crate::world::{World, pair, tell};
 
 const OVER: u32 = 1;
