@@ -73,7 +73,7 @@
 //! | `ngx_event_timer_rbtree`, `ngx_posted_events` | [`Timers`](crate::run::Timers), [`Posted`](crate::run::Posted) | a heap and a queue of fixed room; what is posted twice comes twice |
 //! | `ngx_event_accept` | [`Acceptor::accept`](crate::run::Acceptor::accept) | EMFILE is told, and over as soon as a connection ends |
 //! | `ngx_trylock_accept_mutex`, `ngx_accept_disabled` | [`Mutexed`](crate::run::Mutexed) | a holder that is killed keeps nothing |
-//! | one socket a worker by `reuseport` | [`Own`](crate::run::Own), for sockets that the service has made | |
+//! | one socket a worker by `reuseport`, `ngx_clone_listening` | [`Listen::per_worker`](crate::run::Listen::per_worker), [`Listeners::settle`](crate::run::Listeners::settle), [`Own`](crate::run::Own) | of workers that go, clients are steered away and their sockets drained; nginx closes them, and the kernel resets who waits |
 //! | `EPOLLEXCLUSIVE`, `ngx_reorder_accept_events` | [`Exclusive`](crate::run::Exclusive) | to the end of the line after each batch, unless told otherwise |
 //! | `worker_shutdown_timeout` | [`Loop::shutdown_ms`](crate::run::Loop::shutdown_ms); [`Config::quit_ms`](crate::machine::Config::quit_ms) is the master's deadline | |
 //! | a drain is over when no timer is left | [`Load`](crate::run::Load) | connections and works decide |
@@ -89,8 +89,8 @@
 //! | `ngx_daemon` | [`Daemon`](crate::run::Daemon): the foreground leaves when the workers are ready, and says so if they cannot be |
 //! | `ngx_create_pidfile`, `ngx_delete_pidfile` | [`PidFile`](crate::run::PidFile): published whole, and locked; [`Master::keep`](crate::run::Master::keep) sets it aside and takes it back in an upgrade |
 //! | `ngx_signal_process` (`-s stop`, `quit`, `reopen`, `reload`) | [`Instance`](crate::run::Instance): checks that the process has the lock, signals by pidfd, waits for the outcome; [`Status`](crate::run::Status) |
-//! | `ngx_open_listening_sockets`, `ngx_close_listening_sockets` | not yet: open what you need before [`run::Master::run`](crate::run::Master::run), and workers inherit it |
-//! | `ngx_add_inherited_sockets`, the variable `NGINX` | [`Handover`](crate::run::Handover) |
+//! | `ngx_open_listening_sockets`, `ngx_close_listening_sockets` | [`Listeners`](crate::run::Listeners): `open`, and `prepare` and `commit` for a reload; an address that is in use holds nobody up ([`Tries`](crate::run::Tries), [`NotLoaded::Again`](crate::run::NotLoaded::Again)) |
+//! | `ngx_add_inherited_sockets`, `ngx_set_inherited_sockets`, the variable `NGINX` | [`Handover`](crate::run::Handover), and [`Listeners::open`](crate::run::Listeners::open) with it |
 //! | `ngx_reopen_files` | [`Notice::Reopen`](crate::run::Notice::Reopen) in the master, then [`Event::Reopen`](crate::run::Event::Reopen) in each worker |
 //! | `ngx_debug_point` | not yet |
 //!
@@ -101,9 +101,9 @@
 //! | `ngx_shm_alloc`, `ngx_shm_free`; their callers, the event module and `ngx_init_cycle` | [`shm::Mapping`](crate::shm::Mapping): a guard on both sides, and the descriptor stays, where there is one |
 //! | `ngx_shared_memory_add`, `ngx_init_zone_pool`, zones in `ngx_init_cycle` | [`Zones::declare`](crate::shm::Zones::declare), [`Zone`](crate::shm::Zone) |
 //! | `ngx_shmtx_create`, `lock`, `trylock`, `unlock`, `force_unlock`, `destroy`; its `sem_t` | [`sync::Mutex`](crate::sync::Mutex): an owner that died is told to the next one, who repairs or poisons; a futex in place of `sem_t`. It lies in a [`Zone`](crate::shm::Zone) |
-//! | `ngx_rwlock_*`, `ngx_spinlock` | not yet |
+//! | `ngx_rwlock_*`, `ngx_spinlock` | [`sync::RwLock`](crate::sync::RwLock): readers and a writer that die are taken off it; no spinlock |
 //! | `ngx_slab_init`, `alloc`, `free`, and those that end in `_locked` | [`slab::Slab`](crate::slab::Slab), [`slab::Heap`](crate::slab::Heap): no lock, indices in place of pointers, and what a dead process held is recovered; [`Joined::alloc`](crate::shm::Joined::alloc) is the typed one |
-//! | the totals of `stub_status` | not yet; a worker can report to its master: [`Worker::tell_master`](crate::run::Worker::tell_master) |
+//! | the totals of `stub_status`, `ngx_stat_*` | [`sync::counters::Stub`](crate::sync::counters::Stub): a line a slot; gauges of the dead go to zero |
 //!
 //! # Types and fields
 //!

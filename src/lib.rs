@@ -13,7 +13,7 @@
 //!   L4  ┌────────────────────────────── run ──────────────────────────────┐   waits, performs, decides nothing
 //!   L3  │                                                    shm          │   mappings, zones, typed objects
 //!   L2  │  machine                  channel                  slab         │   events → actions · typed ends · indices
-//!   L1  │  wire                                              sync         │   bytes ↔ commands · atomics, robust mutex
+//!   L1  │  wire                                              sync         │   bytes ↔ commands · atomics, robust locks
 //!   L0  │  table                    sys                                   │   ids and states · every system call
 //!       └─────────────────────────────────────────────────────────────────┘
 //! ```
@@ -22,13 +22,13 @@
 //! |---|---|---|---|
 //! | [`table`] | nothing | forbidden | `tests/table.rs`, `tests/exhaustive.rs` |
 //! | `sys` | nothing | allowed | `tests/channel.rs`, `tests/process` |
-//! | [`sync`] | `sys::futex` (not under loom), `table` | forbidden | `tests/loom.rs`, `tests/mutex.rs` |
+//! | [`sync`] | `sys::futex` (not under loom), `table` | forbidden | `tests/loom.rs`, `tests/mutex.rs`, `tests/rwlock.rs`, `tests/counters.rs` |
 //! | [`wire`] | `table` | forbidden | golden bytes, `tests/board.rs`, fuzz targets `channel_decode` and `handover` |
 //! | [`machine`] | `table`, `wire` | forbidden | every order of events, mutants, fuzz target `master` |
 //! | [`channel`] | `sys`, `table`, `wire` | forbidden | compile-fail tests, `tests/channel.rs` |
 //! | [`slab`] | `sync`, `table` | forbidden | `tests/loom.rs`, `tests/slab.rs` |
 //! | [`shm`] | `sys`, `sync`, `slab`, `table` | allowed | `tests/shm.rs` |
-//! | [`run`] | all of them | forbidden | `tests/process`, `tests/handover.rs`, `tests/instance.rs`, `tests/setup.rs`, `tests/accept.rs`, `tests/turns.rs`, `tests/daemon.rs`, `tests/observe.rs`, `tests/footprint.rs`, `tests/torture.rs` |
+//! | [`run`] | all of them | forbidden | `tests/process`, `tests/handover.rs`, `tests/instance.rs`, `tests/setup.rs`, `tests/listen.rs`, `tests/accept.rs`, `tests/turns.rs`, `tests/daemon.rs`, `tests/single.rs`, `tests/observe.rs`, `tests/footprint.rs`, `tests/torture.rs` |
 //!
 //! `tests/house.rs` reads the source and holds this table.
 //!

@@ -13,107 +13,25 @@
 
 #[path = "exhaustive/checks.rs"]
 mod checks;
+#[path = "exhaustive/helpers.rs"]
+mod helpers;
 #[path = "exhaustive/operator.rs"]
 mod operator;
+#[path = "exhaustive/reports.rs"]
+mod reports;
 #[path = "exhaustive/world.rs"]
 mod world;
 
 use std::collections::{HashSet, VecDeque};
 
-use forkmesh::machine::{Action, Backoff, Config, Event, ExitStatus, Phase, Report, Upgrades};
-use forkmesh::table::{After, Policy, State};
+use forkmesh::machine::{Backoff, Config, ExitStatus, Phase, Upgrades};
+use forkmesh::table::Policy;
 
-use crate::world::{Clock, Menu, Polling, Step, World};
+use crate::reports::check_reports;
+use crate::world::{Clock, Menu, Polling, World};
 
 /// Far more than there are: a fault that makes them endless is found before memory ends.
 const MOST_WORLDS: usize = 200_000;
-
-/// Each thing that happened is reported, once, and nothing that did not.
-fn check_reports<const N: usize>(
-    before: &World<N>,
-    after: &World<N>,
-    step: Step,
-    actions: &[Action],
-) {
-    let mut expected = Vec::new();
-    if let Step::Event(event) = step {
-        match event {
-            Event::Spawned(id, pid) => expected.push(Report::Spawned(id, pid)),
-            Event::SpawnFailed(id) => expected.push(Report::SpawnFailed(id)),
-            Event::Exited(id, status) => {
-                let pid = before.state(id.index().as_usize()).pid();
-                expected.push(Report::Exited(id, pid.expect("it ran"), status));
-            }
-            Event::Ready(id) => {
-                if let State::Starting(Some(pid)) = before.state(id.index().as_usize()) {
-                    expected.push(Report::Ready(id, pid));
-                }
-            }
-            _ => {}
-        }
-    }
-    let mut parked = 0;
-    let mut delayed = 0;
-    for action in actions {
-        match action {
-            Action::Report(Report::Parked(..)) => parked += 1,
-            Action::Report(Report::Delayed(_, delay_ms)) => {
-                assert!(*delay_ms > 0);
-                delayed += 1;
-            }
-            Action::Report(
-                Report::Reloaded(_)
-                | Report::ReloadFailed(..)
-                | Report::Upgraded(_)
-                | Report::UpgradeFailed(_),
-            ) => {} // the operator looks at them
-            Action::Report(report) => {
-                assert_eq!(expected.pop(), Some(*report), "{step:?}");
-            }
-            _ => {}
-        }
-    }
-    assert_eq!(expected, [], "not reported");
-    check_blame(before, step, actions);
-    let of = |world: &World<N>, wanted: [State; 2]| {
-        let states = (0..N).map(|place| world.state(place));
-        states.filter(|state| wanted.contains(state)).count()
-    };
-    let parks = [State::Parked, State::Reclaiming(After::Park)];
-    let cools = [State::Cooling, State::Reclaiming(After::Cool)];
-    match step {
-        // A reload may take the slot of one that was given up.
-        Step::Event(Event::SpawnFailed(_) | Event::Exited(..)) if before.operator.reloads() => {
-            assert!(parked + delayed <= 1, "{step:?}");
-        }
-        // It was given up, and the master with it.
-        Step::Event(Event::Exited(..))
-            if before.menu.awaited && before.master.phase() != after.master.phase() =>
-        {
-            assert!(parked <= 1 && delayed == 0, "{step:?}");
-        }
-        Step::Event(Event::SpawnFailed(_) | Event::Exited(..)) => {
-            assert_eq!(parked, of(after, parks) - of(before, parks), "{step:?}");
-            assert!(delayed <= of(after, cools) - of(before, cools), "{step:?}");
-        }
-        _ => assert_eq!((parked, delayed), (0, 0), "{step:?}"),
-    }
-}
-
-/// Nothing fails for a helper.
-fn check_blame<const N: usize>(before: &World<N>, step: Step, actions: &[Action]) {
-    let Step::Event(Event::SpawnFailed(id) | Event::Exited(id, _)) = step else {
-        return;
-    };
-    let failed = actions.iter().any(|action| {
-        matches!(
-            action,
-            Action::Report(Report::ReloadFailed(..)) | Action::SayFailed(_)
-        )
-    });
-    let helper = before.is_helper(id.index().as_usize());
-    assert!(!helper || !failed, "{step:?} of a helper: {actions:?}");
-}
 
 /// Walks through everything; returns how many worlds there are.
 fn explore<const N: usize>(name: &str, config: Config, clock: Clock, polling: Polling) -> usize {
@@ -303,75 +221,6 @@ fn reloads_that_do_not_fit() {
     };
     let worlds = operate::<2>("reloads that do not fit", bare(2), menu, 0);
     assert!(worlds >= 6_000, "{worlds}");
-}
-
-/// One that stays, and one that does its work once.
-const HELPERS: &[Policy] = &[Policy::RESTART, Policy::empty()];
-
-#[test]
-fn helpers_of_two_slots() {
-    let menu = Menu {
-        reloads: &[1, 2],
-        rest: true,
-        ends: true,
-        statuses: &[CRASH, ExitStatus::FATAL],
-        helpers: &HELPERS[..1],
-        ..CRASHES
-    };
-    let worlds = operate::<2>("a helper in a tight table", bare(1), menu, 0);
-    assert!(worlds >= 18_000, "{worlds}");
-}
-
-#[test]
-fn helpers_of_three_slots() {
-    let menu = Menu {
-        reloads: &[1],
-        helpers: HELPERS,
-        ..CRASHES
-    };
-    let worlds = operate::<3>("two helpers", bare(1), menu, 0);
-    assert!(worlds >= 75_000, "{worlds}");
-}
-
-#[test]
-fn helpers_and_a_successor() {
-    let menu = Menu {
-        upgrades: true,
-        rest: true,
-        count: true,
-        helpers: &HELPERS[..1],
-        ..CRASHES
-    };
-    let worlds = operate::<2>("helpers and a successor", bare(1), menu, 0);
-    assert!(worlds >= 20_000, "{worlds}");
-}
-
-#[test]
-fn helpers_of_a_successor() {
-    let menu = Menu {
-        statuses: &[CRASH, ExitStatus::FATAL],
-        helpers: &HELPERS[1..],
-        ..CRASHES
-    };
-    let worlds = operate::<3>("helpers of a successor", bare(1), menu, 1);
-    assert!(worlds >= 850, "{worlds}");
-}
-
-#[test]
-fn helpers_with_events_between_polls() {
-    let menu = Menu {
-        reloads: &[1],
-        helpers: &HELPERS[..1],
-        ..CRASHES
-    };
-    let world = World::<2>::with(bare(1), false, menu, 0);
-    let worlds = walk(
-        "helpers, stepwise",
-        world,
-        Clock::Deadline,
-        Polling::Stepwise,
-    );
-    assert!(worlds >= 130_000, "{worlds}");
 }
 
 #[test]

@@ -12,7 +12,7 @@
 //! ```
 //!
 //! A [`Master`] is given a [`Service`] and runs until it is told to end and its last worker is gone. It calls
-//! [`Service::work`] in each worker's process, with a [`Worker`], and [`Service::notice`] in its own
+//! [`Service::work`] in each worker's process and [`Service::help`] in each helper's, with a [`Worker`], and [`Service::notice`] in its own
 //! with what happened. A worker waits in a [`Poller`], or in any loop of the user's that can watch
 //! four descriptors.
 //!
@@ -24,10 +24,11 @@
 //! | `spawn` | a slot becomes a process |
 //! | `mesh`, `budget` | who has to be told of whom, and how many descriptors may be on their way |
 //! | `worker`, `receive` | a worker's side: what it can say, what it hears |
+//! | `periodic`, `exec` | a helper that does a job from time to time; one that becomes another program |
+//! | `listen` | the sockets that clients come to, over reloads and upgrades; one a worker, if asked for |
 //! | `turns` | a loop for a worker that has none: timers, posted events, draining |
 //! | `accept` | a worker's listeners: strategies, pauses, who waits at the end |
 //! | `poller` | what a loop waits in |
-//! | `periodic`, `exec` | a helper that does a job from time to time; one that becomes another program |
 //! | `setup` | of a worker: what needs privileges, the drop, what does not |
 //! | `title` | what `ps` shows |
 //! | `daemon` | away from the terminal, and who waits for READY |
@@ -63,6 +64,7 @@
 //!   `every_process_holds_what_the_design_allows`).
 //! - Whatever a worker missed, it knows in the end who lives (tests `a_stopped_worker_catches_up`,
 //!   `a_worker_without_room_asks_again_and_converges`).
+//! - An order to go that comes amid an exec is not lost (test `an_order_amid_an_exec_is_given_again`).
 //! - A worker never returns into the master's code (tests `a_panicking_worker_ends_as_a_worker`,
 //!   `a_worker_that_returns_does_not_return_to_the_master`).
 //! - Nothing is allocated, in a master or in a worker (test `nothing_is_allocated`).

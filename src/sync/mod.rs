@@ -8,7 +8,7 @@
 //!           │ who owns · waiters · died │◄───────┤ Member: my id, my row, the roster│
 //!           └───────────────────────────┘        └───────┬──────────────────────────┘
 //!   Held    ┌───────────────────────────┐                │ writes the name of a lock here
-//!   (a slot)│ 8 names of locks          │◄───────────────┘ before it touches the mutex
+//!   (a slot)│ 8 names of locks          │◄───────────────┘ before it touches the lock
 //!           └─────────────▲─────────────┘
 //!                         └── recover() reads them, once the slot's process has been reaped
 //!
