@@ -7,6 +7,8 @@ mod client;
 mod drain;
 #[path = "httpd/life.rs"]
 mod life;
+#[path = "httpd/listeners.rs"]
+mod listeners;
 #[path = "httpd/load.rs"]
 mod load;
 #[path = "httpd/mesh.rs"]
@@ -56,6 +58,10 @@ fn main() {
         settings::the_first_page_says_who_answers,
         settings::every_request_is_logged,
         settings::a_log_that_was_moved_is_opened_anew,
+        listeners::a_reload_adds_and_drops_addresses,
+        listeners::a_socket_for_each_worker_loses_nobody,
+        listeners::a_daemon_serves_when_its_start_returns,
+        listeners::one_process_is_worker_and_all,
         setup::workers_drop_to_the_user_that_is_named,
         setup::a_worker_that_cannot_be_set_up_waits_for_a_reload,
         reload::a_reload_puts_new_settings_in_force,

@@ -1,7 +1,6 @@
 //! The command line: what may be asked, and a message that names the argument when it is wrong.
 
 use core::fmt;
-use core::net::{Ipv4Addr, SocketAddr};
 use core::time::Duration;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -14,8 +13,6 @@ use crate::settings::Said;
 pub(crate) const HELP: &str = "\
 A prefork HTTP/1.1 server.
 
-  --listen ADDR      where to listen: 127.0.0.1:8080 (the default), or :8080 for the
-                     same; port 0 takes any free one and prints it
   --bind-wait SECONDS  how long to try while another has that address (default: 3)
   --pid-file PATH    where the master writes its pid, for as long as it lives
   --restart HOW      a worker that died is replaced
@@ -45,6 +42,10 @@ A prefork HTTP/1.1 server.
 
 Settings: the command line's word counts, then the file's.
 
+  --listen ADDR      where to listen: 127.0.0.1:8080 (the default), or :8080 for the
+                     same, [::1]:8080, unix:PATH, unix:@NAME; port 0 takes any free one and
+                     prints it. It can be said several times
+  --reuseport        a socket for each worker, where the address has a port
   --workers N        how many worker processes: 0 to 1022 (default: one a CPU)
   --idle SECONDS     how long a connection may do nothing, at least 1 (default: 60)
   --drain-idle SECONDS  how long it may do nothing while its worker drains (default: 5)
@@ -56,7 +57,8 @@ Settings: the command line's word counts, then the file's.
                        exit2     exit with code 2, which means: never again
                        die       abort
                        hang      nothing, and they hear nothing
-In the file they are called workers, idle, drain_idle, text, log, user, affinity and fail.
+In the file they are called workers, listen, reuseport (on, off), idle, drain_idle, text, log,
+user, affinity and fail.
 
 Signals to the master: QUIT ends it gracefully, TERM and INT at once; HUP is reload, USR1
 reopen, USR2 upgrade.
@@ -72,7 +74,6 @@ pub(crate) enum Asked {
 }
 
 pub(crate) struct Arguments {
-    pub(crate) listen: SocketAddr,
     pub(crate) bind_wait: Duration,
     pub(crate) pid_file: Option<PathBuf>,
     pub(crate) name: Option<String>,
@@ -110,6 +111,15 @@ const VALUED: [&str; 19] = [
     "--fail",
 ];
 
+/// What is not.
+const FLAGS: [&str; 5] = [
+    "--relay",
+    "--manual-upgrades",
+    "--daemon",
+    "--single",
+    "--reuseport",
+];
+
 /// Which argument is wrong, and why.
 pub(crate) struct Wrong {
     argument: String,
@@ -134,9 +144,7 @@ pub(crate) fn parse(words: impl Iterator<Item = OsString>) -> Result<Asked, Wron
         };
         match name {
             "--help" | "-h" => return Ok(Asked::Help),
-            "--relay" | "--manual-upgrades" | "--daemon" | "--single" if attached.is_none() => {
-                arguments.set_flag(name);
-            }
+            name if FLAGS.contains(&name) && attached.is_none() => arguments.set_flag(name),
             name if VALUED.contains(&name) => {
                 let value = attached.or_else(|| words.next());
                 let value = value.ok_or_else(|| wrong(name, "needs a value"))?;
@@ -174,13 +182,13 @@ impl Arguments {
             "--relay" => self.relay = true,
             "--daemon" => self.daemon = true,
             "--single" => self.single = true,
+            "--reuseport" => drop(self.said.set("reuseport", "on")), // it knows the value
             _ => self.master = self.master.upgrades(Upgrades::Manual),
         }
     }
 
     fn set_text(&mut self, name: &str, value: &str) -> Result<(), &'static str> {
         match name {
-            "--listen" => self.listen = address(value).ok_or("not an address and port")?,
             "--bind-wait" => {
                 let seconds: Option<u32> = value.parse().ok();
                 self.bind_wait = Duration::from_secs(seconds.ok_or("not a number")?.into());
@@ -217,7 +225,6 @@ impl Arguments {
 impl Default for Arguments {
     fn default() -> Self {
         Self {
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             bind_wait: Duration::from_secs(3),
             pid_file: None,
             name: None,
@@ -237,14 +244,6 @@ impl Default for Arguments {
 fn milliseconds(value: &str) -> Result<u64, &'static str> {
     let ms = value.parse().ok().filter(|ms| *ms <= 86_400_000);
     ms.ok_or("not a number from 0 to 86400000")
-}
-
-/// `ADDRESS:PORT`, or `:PORT` of this machine alone.
-fn address(text: &str) -> Option<SocketAddr> {
-    match text.strip_prefix(':') {
-        Some(port) => Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port.parse().ok()?))),
-        None => text.parse().ok(),
-    }
 }
 
 impl fmt::Display for Wrong {

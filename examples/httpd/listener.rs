@@ -1,90 +1,97 @@
-//! The listening socket: made by the master before the first fork, or taken from its predecessor, and
-//! shared by all workers.
+//! Where the server listens: opened by the master before the first fork, or taken from its predecessor.
 
-use core::net::SocketAddr;
+use core::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use core::time::Duration;
 use std::io::{self, Write};
 use std::thread;
 use std::time::Instant;
 
-use forkmesh::run::Handover;
-use rustix::fd::OwnedFd;
-use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+use forkmesh::run::{Address, Handover, Listen, ListenError, Listeners};
 
 use crate::holders::Holders;
 
+/// Where it listens if nobody says where.
+pub(crate) const DEFAULT: Address = Address::Inet(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8080));
+
 /// How many clients may wait to be accepted; the kernel's `somaxconn` caps it.
-const BACKLOG: i32 = 1024;
+const BACKLOG: u32 = 1024;
 
 /// How often an address that is taken is tried again.
 const RETRY: Duration = Duration::from_millis(50);
 
-/// The name under which the socket of an address is handed over.
-pub(crate) fn name(address: SocketAddr) -> String {
-    format!("listen {address}")
+/// `ADDRESS:PORT`, `unix:PATH`, `unix:@NAME`; or `:PORT` of this machine alone.
+pub(crate) fn address(text: &str) -> Option<Address> {
+    match text.strip_prefix(':') {
+        Some(port) => {
+            let port = port.parse().ok()?;
+            Some(Address::Inet(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)))
+        }
+        None => text.parse().ok(),
+    }
 }
 
-/// The socket that listens here: the predecessor's, if it has one for the same address; and the
-/// address that it got.
+/// What is asked of the kernel at an address; `per_worker`: a socket for each worker, where the kernel has
+/// such a thing.
+pub(crate) fn listen(address: Address, per_worker: bool) -> Listen {
+    let listen = Listen::new(address).backlog(BACKLOG);
+    match address {
+        Address::Unix(_) => listen,
+        // An answer must not wait until the one before it is acknowledged.
+        _ => listen.no_delay(true).per_worker(per_worker),
+    }
+}
+
+/// Opens these; an address that is taken is waited for, and that is said once. Nothing is blocked
+/// meanwhile: a signal that ends the process ends it.
 pub(crate) fn open(
-    address: SocketAddr,
+    listeners: &mut Listeners,
+    list: &[Listen],
+    workers: usize,
     handover: Option<&mut Handover>,
     wait: Duration,
-) -> Result<(OwnedFd, SocketAddr), String> {
-    let inherited = handover.and_then(|handover| handover.take(&name(address)));
-    let opened = match inherited {
-        Some(socket) => bound(socket),
-        None => bind_within(address, wait),
-    };
-    opened.map_err(|errno| match errno {
-        Errno::ADDRINUSE => format!(
-            "cannot listen on {address}: {errno}{}",
-            Holders::of(address)
-        ),
-        _ => format!("cannot listen on {address}: {errno}"),
-    })
-}
-
-/// As [`bind`]; an address that is taken is waited for, and that is said once. Nothing is blocked
-/// meanwhile: a signal that ends the process ends it.
-fn bind_within(address: SocketAddr, wait: Duration) -> Result<(OwnedFd, SocketAddr), Errno> {
+) -> Result<(), String> {
+    let is_first = handover.is_none();
     let start = Instant::now();
-    let mut bound = bind(address);
-    if bound.as_ref().is_err_and(|why| *why == Errno::ADDRINUSE) && !wait.is_zero() {
-        let who = Holders::of(address);
-        let _ = writeln!(
-            io::stderr(),
-            "{address} is taken{who}: waiting {wait:?} at the most"
-        );
-    }
-    while bound.as_ref().is_err_and(|why| *why == Errno::ADDRINUSE) && start.elapsed() < wait {
+    let mut said = false;
+    let mut opened = listeners.open(list, workers, handover);
+    while let Err(error) = opened
+        && error.is_in_use()
+        && is_first
+        && start.elapsed() < wait
+    {
+        if !said {
+            let (address, who) = (error.address, holders(&error));
+            let line = format!("{address} is taken{who}: waiting {wait:?} at the most");
+            let _ = writeln!(io::stderr(), "{line}");
+            said = true;
+        }
         thread::sleep(RETRY);
-        bound = bind(address);
+        opened = listeners.open(list, workers, None);
     }
-    bound
+    opened.map_err(|error| explain(&error))
 }
 
-/// A socket that listens here, and the address that it got.
-///
-/// Why not std's `TcpListener`: its accept needs a second call to make the connection
-/// non-blocking, and its descriptor type is the library's own only with the `std` feature.
-fn bind(address: SocketAddr) -> Result<(OwnedFd, SocketAddr), Errno> {
-    let family = match address {
-        SocketAddr::V4(_) => AddressFamily::INET,
-        SocketAddr::V6(_) => AddressFamily::INET6,
+/// What is wrong, and who is in the way.
+pub(crate) fn explain(error: &ListenError) -> String {
+    format!("{error}{}", holders(error))
+}
+
+fn holders(error: &ListenError) -> String {
+    let address = match error.address {
+        Address::Inet(address) => SocketAddr::V4(address),
+        Address::Inet6(address) => SocketAddr::V6(address),
+        Address::Unix(_) => return String::new(),
     };
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
-    sockopt::set_socket_reuseaddr(&socket, true)?;
-    // Connections inherit it: an answer must not wait until the one before it is acknowledged.
-    sockopt::set_tcp_nodelay(&socket, true)?;
-    rustix::net::bind(&socket, &address)?;
-    rustix::net::listen(&socket, BACKLOG)?;
-    bound(socket)
+    match error.is_in_use() {
+        true => Holders::of(address).to_string(),
+        false => String::new(),
+    }
 }
 
-fn bound(socket: OwnedFd) -> Result<(OwnedFd, SocketAddr), Errno> {
-    let address = rustix::net::getsockname(&socket)?.try_into()?;
-    Ok((socket, address))
+/// An address as a client writes it.
+pub(crate) fn shown(address: &Address) -> String {
+    match address {
+        Address::Unix(_) => address.to_string(),
+        _ => format!("http://{address}/"),
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   main ─┬─ generation ── daemon ── listener ── Master::new ── pid file ── run ── relay, if it is to stay
-//!         │    └─ settings, log  └─ the predecessor's, or bound; holders says by whom not
+//!         │    └─ settings, log       └─ the predecessor's, or bound; holders says by whom not
 //!         └─ -s: control ── status         asks a master that runs
 //!
 //!   service ─┬─ notice                     a line each                                  the master
@@ -42,7 +42,6 @@ mod setup;
 mod status;
 
 use core::fmt;
-use core::net::SocketAddr;
 use std::ffi::CString;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStringExt;
@@ -50,7 +49,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use forkmesh::machine::ExitStatus;
-use forkmesh::run::{Daemon, Detached, Exit, Handover, Master, PidFile, Relay, Silent, Single};
+use forkmesh::run::{
+    Address, Daemon, Detached, Exit, Handover, Listeners, Master, PidFile, Relay, Silent, Single,
+    Tries,
+};
 
 use crate::arguments::{Arguments, Asked};
 use crate::generation::Source;
@@ -113,16 +115,23 @@ fn run(arguments: Arguments, stays: bool) -> Result<Option<Relay>, String> {
     };
     let serving = source.generation(0)?;
     let mut handover = handover()?;
-    let opened = listener::open(arguments.listen, handover.as_mut(), arguments.bind_wait);
-    let (listener, address) = opened?;
+    let workers = if arguments.single {
+        1
+    } else {
+        serving.settings.workers
+    };
+    // Before the listeners: whoever opens them removes the files of unix sockets.
     let detached = match &handover {
-        None if arguments.daemon => Some(detach(address)?),
+        None if arguments.daemon => Some(detach()?),
         _ => None,
     };
-    let workers = serving.settings.workers;
+    let mut listeners = Listeners::new();
+    let list = &serving.settings.listen;
+    let wait = arguments.bind_wait;
+    listener::open(&mut listeners, list, workers, handover.as_mut(), wait)?;
     let mut httpd = Httpd {
-        listener: Some(listener),
-        listener_name: listener::name(arguments.listen),
+        listeners,
+        tries: Tries::new(),
         serving,
         next: None,
         source,
@@ -130,7 +139,7 @@ fn run(arguments: Arguments, stays: bool) -> Result<Option<Relay>, String> {
         name: arguments.name.unwrap_or_else(build::id),
     };
     if arguments.single {
-        greet(address, 1);
+        greet(&httpd.listeners, workers, false);
         return single(&mut httpd).map(|()| None);
     }
     let config = arguments.master.workers(workers);
@@ -143,10 +152,10 @@ fn run(arguments: Arguments, stays: bool) -> Result<Option<Relay>, String> {
     if let Some(path) = &arguments.pid_file {
         master.keep(pid_file(path)?);
     }
+    greet(&httpd.listeners, workers, detached.is_some());
     if let Some(detached) = detached {
         master.report_to(detached);
     }
-    greet(address, workers);
     let ended = master.run(&mut httpd);
     ended.map_err(|why| format!("the master: {why}"))?;
     if !stays {
@@ -156,9 +165,7 @@ fn run(arguments: Arguments, stays: bool) -> Result<Option<Relay>, String> {
 }
 
 /// Goes on without the terminal; who started it waits until the workers are ready.
-fn detach(address: SocketAddr) -> Result<Detached, String> {
-    println!("listening on http://{address}/"); // the terminal is gone when there is a master to greet
-    let _ = io::stdout().flush();
+fn detach() -> Result<Detached, String> {
     let detached = Daemon::new().detach();
     detached.map_err(|why| format!("no daemon: {why}"))
 }
@@ -187,17 +194,30 @@ fn pid_file(path: &Path) -> Result<PidFile, String> {
     PidFile::create(whole.as_c_str()).map_err(|why| cannot(&why))
 }
 
-fn greet(address: SocketAddr, workers: usize) {
+/// Says where it listens and what to try; a daemon's standard output is nobody's.
+fn greet(listeners: &Listeners, workers: usize, is_daemon: bool) {
     let pid = std::process::id();
-    // All of it before the first fork, so that no worker has a copy of it in a buffer.
-    let mut out = io::stdout().lock();
-    let _ = write!(
-        out,
-        "listening on http://{address}/ with {workers} workers, master pid {pid}\n\
-         try:  curl http://{address}/\n      \
-               curl http://{address}/mesh\n      \
-               curl 'http://{address}/tell?slot=1&text=hello%20there'\n      \
-               kill -QUIT {pid}    (ends gracefully; -TERM at once)\n"
+    let all = (0..listeners.count() as u16).filter_map(|place| listeners.address(place));
+    let all: Vec<Address> = all.collect();
+    let shown: Vec<String> = all.iter().map(listener::shown).collect();
+    let mut text = format!(
+        "listening on {} with {workers} workers, master pid {pid}\n",
+        shown.join(", ")
     );
-    let _ = out.flush();
+    let tcp = all.iter().find(|at| !matches!(at, Address::Unix(_)));
+    if let Some(url) = tcp.map(listener::shown) {
+        text += &format!(
+            "try:  curl {url}\n      \
+                   curl {url}mesh\n      \
+                   curl '{url}tell?slot=1&text=hello%20there'\n      \
+                   kill -QUIT {pid}    (ends gracefully; -TERM at once)\n"
+        );
+    }
+    // All of it before the first fork, so that no worker has a copy of it in a buffer.
+    let _ = match is_daemon {
+        true => io::stderr().write_all(text.as_bytes()),
+        false => io::stdout()
+            .write_all(text.as_bytes())
+            .and_then(|()| io::stdout().flush()),
+    };
 }

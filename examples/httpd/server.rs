@@ -95,8 +95,16 @@ impl<'w, 'l, S: Strategy> Server<'w, 'l, S> {
 
     fn hear(&mut self, event: Event) {
         match event {
-            // A descriptor that comes with it is closed: nobody here sends one.
-            Event::Message { from, message, .. } => self.site.remember(from, message),
+            Event::Message {
+                from,
+                message,
+                descriptor,
+            } => match Listening::adopted(&from, &message, descriptor) {
+                // One that cannot be watched is sent again to whoever comes after this worker.
+                Ok(listening) => drop(self.turns.listen(listening)),
+                // A descriptor that comes with a sibling's is closed: nobody here sends one.
+                Err(_) => self.site.remember(from, message),
+            },
             Event::Reopen => {
                 if let Some(log) = &mut self.site.log {
                     log.reopen();

@@ -12,12 +12,12 @@ use std::io::{self, Write};
 
 use forkmesh::machine::Report;
 use forkmesh::run::{
-    Exclusive, Exit, Listening, NotLoaded, Notice, Offer, Refused, Reload, Service, Sharing,
-    Worker, Workers,
+    Exclusive, Exit, Listeners, NotLoaded, Notice, Offer, Refused, Reload, Service, Tries, Worker,
+    Workers,
 };
-use rustix::fd::OwnedFd;
 
 use crate::generation::{Generation, Source};
+use crate::listener;
 use crate::pages::Site;
 use crate::program::Program;
 use crate::server;
@@ -26,9 +26,10 @@ use crate::setup;
 
 /// The master's; each worker begins with a copy of it.
 pub(crate) struct Httpd {
-    /// `None` in a worker that has taken it, and in a master that ends.
-    pub(crate) listener: Option<OwnedFd>,
-    pub(crate) listener_name: String,
+    /// In a worker, what it has taken is not here any more.
+    pub(crate) listeners: Listeners,
+    /// How often an address that is taken was tried in this reload.
+    pub(crate) tries: Tries,
     pub(crate) serving: Generation,
     /// While a reload is going on: what comes of it, if it does.
     pub(crate) next: Option<Generation>,
@@ -41,9 +42,7 @@ pub(crate) struct Httpd {
 
 impl Service for Httpd {
     fn work(&mut self, worker: &mut Worker) -> Exit {
-        let Some(listener) = self.listener.take() else {
-            return Exit::FATAL;
-        };
+        let listening = self.listeners.take(worker.number(), worker.epoch());
         let generation = match &mut self.next {
             Some(next) if next.epoch == worker.epoch() => next,
             _ => &mut self.serving,
@@ -61,44 +60,58 @@ impl Service for Httpd {
             return worker.fails(why);
         }
         let site = Site::new(worker, generation, &self.name);
-        let listening = Listening {
-            socket: listener,
-            place: 0,
-            sharing: Sharing::Shared,
-        };
-        server::serve(worker, [listening], Exclusive::new(), site).unwrap_or_else(|errno| {
+        server::serve(worker, listening, Exclusive::new(), site).unwrap_or_else(|errno| {
             let _ = worker.failed(1, errno);
             Exit::FAILURE
         })
     }
 
-    fn notice(&mut self, _workers: &mut Workers<'_>, notice: Notice) {
+    /// TTIN asks for a worker that no settings have prepared for.
+    fn before_fork(&mut self, number: u16) {
+        let provided = self.listeners.provide(number);
+        provided.unwrap_or_else(|why| say(listener::explain(&why)));
+    }
+
+    fn notice(&mut self, workers: &mut Workers<'_>, notice: Notice) {
         match notice {
-            Notice::Phase(_) => self.listener = None, // else who connects now would wait for nobody
+            Notice::Phase(_) => self.listeners.close(), // else who connects now would wait for nobody
             Notice::Report(Report::Reloaded(_)) => {
+                let committed = self.listeners.commit();
+                committed.unwrap_or_else(|why| say(listener::explain(&why)));
                 if let Some(next) = self.next.take() {
                     self.serving = next;
                 }
+                self.tries.begin();
             }
-            Notice::Report(Report::ReloadFailed(..)) => self.next = None,
+            Notice::Report(Report::ReloadFailed(..)) => {
+                self.listeners.roll_back();
+                self.next = None;
+                self.tries.begin();
+            }
             Notice::Reopen => self.reopen(),
             _ => {}
         }
+        self.listeners.settle(workers);
         say(&notice);
     }
 
     fn reload(&mut self, next: Reload) -> Result<usize, NotLoaded> {
-        match self.source.generation(next.epoch) {
-            Ok(generation) => {
-                let workers = generation.settings.workers;
-                self.next = Some(generation);
-                Ok(workers)
-            }
-            Err(why) => {
-                say(format_args!("epoch {} is refused: {why}", next.epoch));
-                Err(NotLoaded::Refused)
-            }
+        let refuse = |why: String| {
+            say(format_args!("epoch {} is refused: {why}", next.epoch));
+            NotLoaded::Refused
+        };
+        let generation = self.source.generation(next.epoch).map_err(refuse)?;
+        let workers = generation.settings.workers;
+        let list = &generation.settings.listen;
+        if let Err(error) = self.listeners.prepare(next.epoch, list, workers) {
+            let why = listener::explain(&error);
+            let again = error.is_in_use().then(|| self.tries.again()).flatten();
+            let after_ms = again.ok_or_else(|| refuse(why.clone()))?;
+            say(format_args!("epoch {} is put off: {why}", next.epoch));
+            return Err(NotLoaded::Again { after_ms });
         }
+        self.next = Some(generation);
+        Ok(workers)
     }
 
     fn upgrade<'s>(&'s self, offer: &mut Offer<'s>) -> Result<(), Refused> {
@@ -111,11 +124,9 @@ impl Service for Httpd {
 
 impl Httpd {
     fn offer<'s>(&'s self, offer: &mut Offer<'s>) -> Result<(), String> {
-        let listener = self.listener.as_ref().ok_or("this master ends")?;
         let program = self.program.as_ref()?;
-        let offered = program
-            .offer(offer)
-            .and_then(|()| offer.descriptor(&self.listener_name, listener));
+        let offered = program.offer(offer);
+        let offered = offered.and_then(|()| self.listeners.offer(offer));
         offered.map_err(|why| why.to_string())
     }
 

@@ -3,6 +3,9 @@
 //! ```text
 //!   # a line for each setting; what stands behind the first = is the value
 //!   workers = 4
+//!   listen = 127.0.0.1:8080
+//!   listen = unix:/run/httpd
+//!   reuseport = on
 //!   idle = 60
 //!   drain_idle = 5
 //!   text = hello # this is part of it
@@ -18,7 +21,10 @@ use core::time::Duration;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use forkmesh::run::{Address, Listen};
 use forkmesh::table::CHILDREN;
+
+use crate::listener;
 
 /// What a worker goes by.
 #[derive(Clone)]
@@ -35,6 +41,8 @@ pub(crate) struct Settings {
     pub(crate) log: Option<PathBuf>,
     /// Whose processes workers are: a user, and a group behind a colon; `None` for the master's own.
     pub(crate) user: Option<String>,
+    /// Where it listens, and how.
+    pub(crate) listen: Vec<Listen>,
     /// `None` for wherever the kernel likes.
     pub(crate) affinity: Option<Affinity>,
 }
@@ -70,6 +78,8 @@ pub(crate) struct Said {
     log: Option<PathBuf>,
     user: Option<String>,
     affinity: Option<Affinity>,
+    listen: Vec<Address>,
+    reuseport: Option<bool>,
 }
 
 impl Settings {
@@ -89,6 +99,10 @@ impl Settings {
         };
         let workers = line.workers.or(file.workers);
         let text = line.text.clone().or(file.text);
+        let reuseport = line.reuseport.or(file.reuseport).unwrap_or_default();
+        let addresses = [line.listen.as_slice(), &file.listen, &[listener::DEFAULT]];
+        let addresses = addresses.into_iter().find(|list| !list.is_empty());
+        let listen = addresses.into_iter().flatten();
         Self {
             workers: workers.unwrap_or_else(cpus),
             idle: seconds(line.idle_s, file.idle_s, 60),
@@ -98,6 +112,9 @@ impl Settings {
             log: line.log.clone().or(file.log),
             user: line.user.clone().or(file.user),
             affinity: line.affinity.clone().or(file.affinity),
+            listen: listen
+                .map(|address| listener::listen(*address, reuseport))
+                .collect(),
         }
     }
 }
@@ -116,7 +133,7 @@ impl Said {
                 .ok_or_else(|| format!("line {number}: {line}: not KEY = VALUE"))?;
             let wrong = |why: &str| format!("line {number}: {key}: {why}");
             said.set(key, value).map_err(wrong)?;
-            if seen.contains(&key) {
+            if seen.contains(&key) && key != "listen" {
                 return Err(wrong("said before"));
             }
             seen.push(key);
@@ -144,6 +161,18 @@ impl Said {
                     "die" => Fail::Die,
                     "hang" => Fail::Hang,
                     _ => return Err("none of exit2, die, hang"),
+                });
+            }
+            "listen" => {
+                let address = listener::address(value);
+                self.listen
+                    .push(address.ok_or("neither an address and port, nor unix:PATH")?);
+            }
+            "reuseport" => {
+                self.reuseport = Some(match value {
+                    "on" => true,
+                    "off" => false,
+                    _ => return Err("neither on nor off"),
                 });
             }
             "user" if value.is_empty() => return Err("nobody's name"),

@@ -124,8 +124,9 @@ pub(crate) fn bad_arguments_are_named() {
     let help = run(&["--help"]);
     assert_eq!(help.status.code(), Some(0));
     let said = String::from_utf8_lossy(&help.stdout);
-    let all = "listen bind-wait pid-file restart name binary upgrade-ms probation-ms \
-        manual-upgrades relay orphans config workers idle drain-idle text log fail help";
+    let all = "bind-wait pid-file restart name binary upgrade-ms probation-ms \
+        manual-upgrades relay daemon single orphans config workers listen reuseport idle drain-idle \
+        text log user affinity fail help";
     for argument in all.split(' ') {
         assert!(said.contains(&format!("  --{argument} ")), "{argument}");
     }

@@ -49,9 +49,25 @@ impl Server {
 
     /// The same by a command that executes what is appended to it.
     pub(crate) fn spawn_by(mut command: Command, workers: usize, arguments: &[&str]) -> Self {
+        if !arguments.contains(&"--listen") {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
+        command.args(["--workers", &workers.to_string()]);
+        command.args(arguments);
+        Self::of(command)
+    }
+
+    /// With these arguments alone, and its address known.
+    pub(crate) fn with(arguments: &[&str]) -> Self {
+        let mut command = Command::new(binary());
+        command.args(arguments);
+        let mut server = Self::of(command);
+        server.greeted();
+        server
+    }
+
+    fn of(mut command: Command) -> Self {
         let mut child = command
-            .args(["--listen", "127.0.0.1:0", "--workers", &workers.to_string()])
-            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
