@@ -16,6 +16,7 @@ fn main() {
         seen::everything_is_observed,
         seen::a_failure_is_observed_where_it_is,
         lines::the_default_writes_lines,
+        lines::a_helper_is_called_one,
         lines::a_line_is_one_line,
         lines::a_full_pipe_stops_nobody,
         lines::a_closed_pipe_ends_nobody,

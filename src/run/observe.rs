@@ -64,7 +64,7 @@ use crate::run::service::Notice;
 use crate::run::text::Text;
 use crate::run::worker::{Event, Worker};
 use crate::sys::line;
-use crate::table::SlotId;
+use crate::table::{Role, SlotId};
 
 /// The longest line, with its end.
 const LONGEST: usize = 512;
@@ -95,9 +95,11 @@ pub enum By {
         /// Its process.
         pid: i32,
     },
-    /// A worker.
+    /// A worker, or a helper.
     Worker {
-        /// Which worker, from 0.
+        /// Which of the two.
+        role: Role,
+        /// Which of its kind, from 0.
         number: u16,
         /// Which slot it has.
         id: SlotId,
@@ -142,6 +144,7 @@ impl Master {
 impl Worker {
     pub(super) fn observe(&self, what: What<'_>) {
         let by = By::Worker {
+            role: self.role(),
             number: self.number(),
             id: self.id(),
             pid: self.parts.pid,

@@ -11,7 +11,7 @@ use crate::run::reason::Reason;
 use crate::run::service::Notice;
 use crate::run::setup::SetupStep;
 use crate::run::worker::{Event, Sender};
-use crate::table::SlotId;
+use crate::table::{Role, SlotId};
 
 impl fmt::Display for Observed<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -23,7 +23,18 @@ impl fmt::Display for By {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Master { pid } => write!(f, "master (pid {pid})"),
-            Self::Worker { number, id, pid } => write!(f, "worker {number} ({id}, pid {pid})"),
+            Self::Worker {
+                role,
+                number,
+                id,
+                pid,
+            } => {
+                let role = match role {
+                    Role::Worker => "worker",
+                    Role::Helper => "helper",
+                };
+                write!(f, "{role} {number} ({id}, pid {pid})")
+            }
         }
     }
 }

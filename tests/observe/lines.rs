@@ -7,7 +7,7 @@ use forkmesh::machine::{Config, ExitStatus, Phase, ReloadError, Report, UpgradeE
 use forkmesh::run::{
     Event, Exit, Master, Notice, PidFileError, Poller, Sender, Service, Single, Worker, Workers,
 };
-use forkmesh::table::{Pid, SlotId};
+use forkmesh::table::{Pid, Policy, SlotId};
 use forkmesh::wire::Message;
 use rustix::fd::OwnedFd;
 use rustix::io::{Errno, read, write};
@@ -88,6 +88,38 @@ pub(crate) fn the_default_writes_lines() {
             sorted(&mut expected.into_iter()),
             "in whatever order"
         );
+    });
+}
+
+/// A helper that says it is ready, and ends; and so does its master.
+struct Helping;
+
+impl Service for Helping {
+    fn work(&mut self, _: &mut Worker) -> Exit {
+        Exit::FATAL
+    }
+
+    fn help(&mut self, helper: &mut Worker) -> Exit {
+        helper.ready();
+        Exit::SUCCESS
+    }
+
+    fn notice(&mut self, workers: &mut Workers<'_>, notice: Notice) {
+        if let Notice::Report(Report::Exited(..)) = notice {
+            workers.quit();
+        }
+    }
+}
+
+pub(crate) fn a_helper_is_called_one() {
+    in_child(|| {
+        let pipe = errors();
+        let config = Config::new().workers(0).helper(Policy::empty());
+        let mut master = Box::new(Master::with(config, alone()).expect("a master"));
+        master.run(&mut Helping).expect("epoll");
+        let text = text(&pipe);
+        let of = |who: &str| text.lines().filter(|line| line.starts_with(who)).count();
+        assert_eq!((of("helper 0 (0.1, pid "), of("worker ")), (1, 0), "{text}");
     });
 }
 
