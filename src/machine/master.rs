@@ -99,7 +99,8 @@ impl<const N: usize> Master<N> {
     }
 
     /// Claims a slot for each worker, and for each helper if there is one left; their spawns follow
-    /// from [`Master::poll`]. To be called once. A master that is told to end before stays empty; a table that is too small is filled.
+    /// from [`Master::poll`]. To be called once. A master that is told to end before stays empty; a
+    /// table that is too small is filled.
     pub fn start(&mut self) {
         if self.phase != Phase::Running {
             return;

@@ -208,7 +208,7 @@ pub(super) fn filled(
 ) -> Result<(OwnedFd, OwnedFd), Errno> {
     let (socket, theirs) = socket::letter_pair()?;
     // Where standard input, output or error is closed, its number must not go to the new program.
-    let theirs = descriptor::moved_up(theirs, FIRST_BEHIND_STDIO);
+    let theirs = descriptor::behind_stdio(theirs)?;
     let hello = Letter::Hello(Hello {
         pid: Pid::new(process::own_pid()).ok_or(Errno::SRCH)?,
         mask,
@@ -347,7 +347,6 @@ impl fmt::Display for LaunchError {
 
 impl core::error::Error for LaunchError {}
 
-const FIRST_BEHIND_STDIO: i32 = 3;
 const NOT_EXECUTED: u8 = 1;
 /// The kernel's MAX_ERRNO.
 const LAST_ERRNO: i32 = 4095;

@@ -91,7 +91,7 @@ pub(crate) fn moved_up(descriptor: OwnedFd, least: RawFd) -> OwnedFd {
 /// Closes every descriptor but the first three and those that are kept. What owns one of the others must
 /// not use it again, nor close it: by the caller's word.
 pub(crate) fn close_all_but(kept: impl Iterator<Item = RawFd> + Clone) -> Result<(), Errno> {
-    let mut first = FIRST_BEHIND_STDIO;
+    let mut first = BEHIND_STDIO;
     loop {
         let next = kept.clone().filter(|number| *number >= first).min();
         let last = next.map_or(u32::MAX, |number| number as u32 - 1);
@@ -107,13 +107,11 @@ pub(crate) fn close_all_but(kept: impl Iterator<Item = RawFd> + Clone) -> Result
 
 /// The descriptor, or a copy of it, at a number where no standard input, output or error is looked for.
 pub(crate) fn behind_stdio(descriptor: OwnedFd) -> Result<OwnedFd, Errno> {
-    if descriptor.as_raw_fd() >= FIRST_BEHIND_STDIO {
+    if descriptor.as_raw_fd() >= BEHIND_STDIO {
         return Ok(descriptor);
     }
-    fcntl_dupfd_cloexec(descriptor, FIRST_BEHIND_STDIO)
+    fcntl_dupfd_cloexec(descriptor, BEHIND_STDIO)
 }
-
-const FIRST_BEHIND_STDIO: RawFd = 3;
 
 /// Has an exec leave this descriptor open.
 pub(crate) fn keep_through_exec(descriptor: impl AsFd) -> Result<(), Errno> {
@@ -122,18 +120,20 @@ pub(crate) fn keep_through_exec(descriptor: impl AsFd) -> Result<(), Errno> {
 
 /// Has an exec close every descriptor but the first three, whoever made it.
 pub(crate) fn close_at_exec() {
-    if close_range(BEHIND_STDIO, u32::MAX, AT_EXEC).is_ok() {
+    if close_range(BEHIND_STDIO as u32, u32::MAX, AT_EXEC).is_ok() {
         return;
     }
     // A kernel before 5.11, or a filter that refuses it.
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(MOST_NUMBERS);
-    for number in u64::from(BEHIND_STDIO)..limit.min(MOST_NUMBERS) {
-        // SAFETY: as above.
+    for number in BEHIND_STDIO as u64..limit.min(MOST_NUMBERS) {
+        // SAFETY: the call reads no memory, and changes nothing but what an exec does; a number that is
+        // no descriptor is an error.
         unsafe { raw_syscall!(Sysno::fcntl, number, SET_FLAGS, CLOSE_ON_EXEC) };
     }
 }
 
-const BEHIND_STDIO: u32 = 3;
+/// The first number behind those of standard input, output and error.
+const BEHIND_STDIO: RawFd = 3;
 const AT_EXEC: u32 = 1 << 2;
 const SET_FLAGS: u32 = 2;
 const CLOSE_ON_EXEC: u32 = 1;
