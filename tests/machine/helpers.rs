@@ -154,6 +154,18 @@ fn a_predecessor_does_not_wait_for_a_helper() {
 }
 
 #[test]
+fn a_successor_without_room_for_its_helpers_serves() {
+    let mut shell = Shell::<2>::new(one().helper(Policy::RESTART));
+    shell.master.succeed(&SlotSet::first_of(1));
+    shell.start();
+    let trace = shell.on(Event::Ready(shell.id(1)));
+    assert_eq!(trace, ["Ready(1.1, 101)", "SayReady"]);
+    assert_eq!(helpers(&shell), []);
+    shell.on(Event::PredecessorGone);
+    assert_eq!(helpers(&shell), [(0, 0)], "there is room now");
+}
+
+#[test]
 fn helpers_end_with_the_master() {
     let mut shell = Shell::<4>::serving(crew());
     assert_eq!(shell.on(Event::Quit).len(), 4);
